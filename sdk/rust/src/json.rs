@@ -1,0 +1,57 @@
+//! JSON for plugins: typed parsing that keeps what it does not know, and a writer that escapes sixteen bytes at a time.
+
+mod object;
+mod writer;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+pub use object::{Key, Unknown, read_unknown};
+pub use writer::Writer;
+
+use crate::ir::{Failure, FailureKind, Field};
+
+/// Parses a client's JSON. On failure the document is read again, slowly, to name the field at fault.
+pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
+    serde_json::from_str(body).map_err(|_| explain::<T>(body))
+}
+
+/// Parses a provider's JSON: its failure is the provider's fault and not the client's.
+pub fn parse_upstream<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
+    serde_json::from_str(body)
+        .map_err(|error| Failure::upstream_protocol(format!("the provider's answer is not as its protocol says: {error}")))
+}
+
+fn explain<T: DeserializeOwned>(body: &str) -> Failure {
+    let deserializer = &mut serde_json::Deserializer::from_str(body);
+    match serde_path_to_error::deserialize::<_, T>(deserializer) {
+        Ok(_) => Failure::new(FailureKind::InvalidRequest, "the body holds more than one JSON document"),
+        Err(error) => {
+            let path = error.path().to_string();
+            let message = error.into_inner().to_string();
+            if path == "." {
+                Failure::new(FailureKind::InvalidRequest, message)
+            } else {
+                Failure::invalid(&path, format!("{path}: {message}"))
+            }
+        }
+    }
+}
+
+/// A JSON string literal of this text, quotes included.
+pub fn quote(text: &str) -> String {
+    let mut writer = Writer::with_capacity(text.len() + 2);
+    writer.string(text);
+    writer.finish()
+}
+
+/// The field of this name, as a parsed value; absent where it is missing, null or of another shape.
+pub fn field<T: DeserializeOwned>(fields: &[Field], name: &str) -> Option<T> {
+    let field = fields.iter().find(|field| field.name == name)?;
+    serde_json::from_str(&field.value).ok()
+}
+
+/// Whether a raw value is JSON null.
+pub fn is_null(raw: &RawValue) -> bool {
+    raw.get() == "null"
+}
