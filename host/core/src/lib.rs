@@ -1,1 +1,23 @@
+//! Ids, money, usage, prices, keys, failures and receipts: the words the rest of the gateway speaks.
+//!
+//! Pure types, no I/O. Money is integers (invariant 2); clock and randomness are parameters.
 
+pub mod clock;
+pub mod failure;
+pub mod id;
+pub mod key;
+pub mod money;
+pub mod name;
+pub mod price;
+pub mod receipt;
+pub mod usage;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use failure::FailureKind;
+pub use id::{KeyId, OrganisationId, RequestId, TeamId};
+pub use key::{Environment, KeyHash, KeyPrefix, SecretKey};
+pub use money::{MoneyError, NanoUsd, PicoUsd};
+pub use name::Name;
+pub use price::{Cost, Price, PriceList, Rates, Tier, UnknownPrice};
+pub use receipt::Receipt;
+pub use usage::Usage;
