@@ -65,6 +65,9 @@ pub struct Caller {
     pub organisation: OrganisationId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub team: Option<TeamId>,
+    /// The end user, as the client names them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
     pub environment: Environment,
 }
 
