@@ -123,15 +123,16 @@ pub fn run(directory: &Path, call: impl Fn(&Vector) -> Result<Value, String>) {
     let mut failures = Vec::new();
     for path in &files {
         let text = std::fs::read_to_string(path).expect("a readable vector");
-        let outcome = serde_json::from_str::<Vector>(&text).map_err(|error| error.to_string()).and_then(|mut vector| {
-            let answer = call(&vector)?;
-            if update {
-                vector.output = comparable(answer);
-                let text = serde_json::to_string_pretty(&vector).expect("serialisable") + "\n";
-                return std::fs::write(path, text).map_err(|error| error.to_string());
-            }
-            vector.check(answer)
-        });
+        let outcome =
+            serde_json::from_str::<Vector>(&text).map_err(|error| error.to_string()).and_then(|mut vector| {
+                let answer = call(&vector)?;
+                if update {
+                    vector.output = comparable(answer);
+                    let text = serde_json::to_string_pretty(&vector).expect("serialisable") + "\n";
+                    return std::fs::write(path, text).map_err(|error| error.to_string());
+                }
+                vector.check(answer)
+            });
         if let Err(why) = outcome {
             failures.push(format!("{}: {why}", path.display()));
         }
@@ -147,11 +148,29 @@ macro_rules! __golden_role {
         use $crate::bindings::dialect::exports::portcullis::plugin::dialect::Guest;
         type E = $exported;
         match $function {
-            "decode-request" => $crate::golden::outcome(E::decode_request($v.parameter("context")?, $v.parameter("head")?, $v.parameter("body")?)),
-            "encode-response" => $crate::golden::outcome(E::encode_response($v.parameter("context")?, $v.parameter("reply")?, $v.parameter("response")?)),
-            "encode-events" => $crate::golden::outcome(E::encode_events($v.parameter("context")?, $v.parameter("reply")?, $v.parameter("state")?, $v.parameter("events")?, $v.parameter("last")?)),
-            "encode-error" => $crate::golden::plain(E::encode_error($v.parameter("context")?, $v.parameter("failure")?)),
-            "encode-models" => $crate::golden::plain(E::encode_models($v.parameter("context")?, $v.parameter("models")?)),
+            "decode-request" => $crate::golden::outcome(E::decode_request(
+                $v.parameter("context")?,
+                $v.parameter("head")?,
+                $v.parameter("body")?,
+            )),
+            "encode-response" => $crate::golden::outcome(E::encode_response(
+                $v.parameter("context")?,
+                $v.parameter("reply")?,
+                $v.parameter("response")?,
+            )),
+            "encode-events" => $crate::golden::outcome(E::encode_events(
+                $v.parameter("context")?,
+                $v.parameter("reply")?,
+                $v.parameter("state")?,
+                $v.parameter("events")?,
+                $v.parameter("last")?,
+            )),
+            "encode-error" => {
+                $crate::golden::plain(E::encode_error($v.parameter("context")?, $v.parameter("failure")?))
+            }
+            "encode-models" => {
+                $crate::golden::plain(E::encode_models($v.parameter("context")?, $v.parameter("models")?))
+            }
             other => return Err(format!("dialect has no function {other}")),
         }
     }};
@@ -159,11 +178,33 @@ macro_rules! __golden_role {
         use $crate::bindings::provider::exports::portcullis::plugin::provider::Guest;
         type E = $exported;
         match $function {
-            "encode-request" => $crate::golden::outcome(E::encode_request($v.parameter("context")?, $v.parameter("target")?, $v.parameter("request")?)),
-            "decode-response" => $crate::golden::outcome(E::decode_response($v.parameter("context")?, $v.parameter("head")?, $v.parameter("body")?)),
-            "decode-frames" => $crate::golden::outcome(E::decode_frames($v.parameter("context")?, $v.parameter("state")?, $v.parameter("frames")?, $v.parameter("last")?)),
-            "decode-error" => $crate::golden::plain(E::decode_error($v.parameter("context")?, $v.parameter("head")?, $v.parameter("body")?)),
-            "meter" => $crate::golden::outcome(E::meter($v.parameter("context")?, $v.parameter("state")?, $v.parameter("frames")?, $v.parameter("last")?)),
+            "encode-request" => $crate::golden::outcome(E::encode_request(
+                $v.parameter("context")?,
+                $v.parameter("target")?,
+                $v.parameter("request")?,
+            )),
+            "decode-response" => $crate::golden::outcome(E::decode_response(
+                $v.parameter("context")?,
+                $v.parameter("head")?,
+                $v.parameter("body")?,
+            )),
+            "decode-frames" => $crate::golden::outcome(E::decode_frames(
+                $v.parameter("context")?,
+                $v.parameter("state")?,
+                $v.parameter("frames")?,
+                $v.parameter("last")?,
+            )),
+            "decode-error" => $crate::golden::plain(E::decode_error(
+                $v.parameter("context")?,
+                $v.parameter("head")?,
+                $v.parameter("body")?,
+            )),
+            "meter" => $crate::golden::outcome(E::meter(
+                $v.parameter("context")?,
+                $v.parameter("state")?,
+                $v.parameter("frames")?,
+                $v.parameter("last")?,
+            )),
             other => return Err(format!("provider has no function {other}")),
         }
     }};
@@ -171,7 +212,13 @@ macro_rules! __golden_role {
         use $crate::bindings::router::exports::portcullis::plugin::router::Guest;
         type E = $exported;
         match $function {
-            "rank" => $crate::golden::outcome(E::rank($v.parameter("context")?, $v.parameter("caller")?, $v.parameter("features")?, $v.parameter("preferences")?, $v.parameter("candidates")?)),
+            "rank" => $crate::golden::outcome(E::rank(
+                $v.parameter("context")?,
+                $v.parameter("caller")?,
+                $v.parameter("features")?,
+                $v.parameter("preferences")?,
+                $v.parameter("candidates")?,
+            )),
             other => return Err(format!("router has no function {other}")),
         }
     }};
@@ -179,7 +226,12 @@ macro_rules! __golden_role {
         use $crate::bindings::guard::exports::portcullis::plugin::guard::Guest;
         type E = $exported;
         match $function {
-            "inspect" => $crate::golden::outcome(E::inspect($v.parameter("context")?, $v.parameter("direction")?, $v.parameter("state")?, $v.parameter("texts")?)),
+            "inspect" => $crate::golden::outcome(E::inspect(
+                $v.parameter("context")?,
+                $v.parameter("direction")?,
+                $v.parameter("state")?,
+                $v.parameter("texts")?,
+            )),
             other => return Err(format!("guard has no function {other}")),
         }
     }};
@@ -187,9 +239,23 @@ macro_rules! __golden_role {
         use $crate::bindings::policy::exports::portcullis::plugin::policy::Guest;
         type E = $exported;
         match $function {
-            "evaluate-request" => $crate::golden::outcome(E::evaluate_request($v.parameter("context")?, $v.parameter("subject")?, $v.parameter("content")?)),
-            "evaluate-target" => $crate::golden::outcome(E::evaluate_target($v.parameter("context")?, $v.parameter("subject")?, $v.parameter("attempt")?)),
-            "evaluate-response" => $crate::golden::outcome(E::evaluate_response($v.parameter("context")?, $v.parameter("subject")?, $v.parameter("attempt")?, $v.parameter("usage")?, $v.parameter("content")?)),
+            "evaluate-request" => $crate::golden::outcome(E::evaluate_request(
+                $v.parameter("context")?,
+                $v.parameter("subject")?,
+                $v.parameter("content")?,
+            )),
+            "evaluate-target" => $crate::golden::outcome(E::evaluate_target(
+                $v.parameter("context")?,
+                $v.parameter("subject")?,
+                $v.parameter("attempt")?,
+            )),
+            "evaluate-response" => $crate::golden::outcome(E::evaluate_response(
+                $v.parameter("context")?,
+                $v.parameter("subject")?,
+                $v.parameter("attempt")?,
+                $v.parameter("usage")?,
+                $v.parameter("content")?,
+            )),
             other => return Err(format!("policy has no function {other}")),
         }
     }};

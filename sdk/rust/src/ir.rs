@@ -1,10 +1,10 @@
 //! The internal representation, with the constructors that plugins keep needing.
 
 pub use crate::bindings::shared::portcullis::plugin::chat::{
-    CacheMark, Carried, Choice, ChoiceFinish, ChoiceLogprobs, Content, Delta, Event, Finish, FinishReason, FunctionTool,
-    JsonSchema, Logprobs, Media, Message, Part, PartKind, PartStart, Position, RawItem, Reasoning, ReasoningSettings,
-    Request, Response, ResponseFormat, ResultContent, ResultPart, Role, Sampling, SearchResult, Source, StreamStart, Tool,
-    ToolCall, ToolChoice, ToolResult, Usage, WholePart,
+    CacheMark, Carried, Choice, ChoiceFinish, ChoiceLogprobs, Content, Delta, Event, Finish, FinishReason,
+    FunctionTool, JsonSchema, Logprobs, Media, Message, Part, PartKind, PartStart, Position, RawItem, Reasoning,
+    ReasoningSettings, Request, Response, ResponseFormat, ResultContent, ResultPart, Role, Sampling, SearchResult,
+    Source, StreamStart, Tool, ToolCall, ToolChoice, ToolResult, Usage, WholePart,
 };
 pub use crate::bindings::shared::portcullis::plugin::types::{
     Caller, Condition, Context, Failure, FailureKind, Field, Frame, Json, Note, Pair, Pattern, Pointer,
@@ -121,6 +121,8 @@ impl Request {
     }
 }
 
+// Its fields are the contract's, so the derive would have to go onto every generated type.
+#[allow(clippy::derivable_impls)]
 impl Default for Usage {
     fn default() -> Self {
         Usage {

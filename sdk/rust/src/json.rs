@@ -18,8 +18,9 @@ pub fn parse<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
 
 /// Parses a provider's JSON: its failure is the provider's fault and not the client's.
 pub fn parse_upstream<T: DeserializeOwned>(body: &str) -> Result<T, Failure> {
-    serde_json::from_str(body)
-        .map_err(|error| Failure::upstream_protocol(format!("the provider's answer is not as its protocol says: {error}")))
+    serde_json::from_str(body).map_err(|error| {
+        Failure::upstream_protocol(format!("the provider's answer is not as its protocol says: {error}"))
+    })
 }
 
 fn explain<T: DeserializeOwned>(body: &str) -> Failure {

@@ -44,9 +44,9 @@ pub mod provider;
 pub mod router;
 mod state;
 
-pub use export::{Exported, Instance};
 #[doc(hidden)]
 pub use export::__unconfigured;
+pub use export::{Exported, Instance};
 pub use plugin::{NoConfig, Plugin};
 
 #[doc(hidden)]
