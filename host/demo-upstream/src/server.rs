@@ -1,0 +1,444 @@
+//! Accepts, authenticates, routes, and turns an answer into a body with its pace. Each connection is a task of a set that the
+//! handle owns: dropping the handle ends them all.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::ask::Ask;
+use crate::behaviour::{Behaviour, Stall};
+use crate::bench::{Bench, Ready};
+use crate::playback::{Counters, InFlight, Playback, Stats, Step};
+use crate::refusal::Refusal;
+use crate::{anthropic, openai, reply};
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where set, every request must carry it, as `Authorization: Bearer` or `x-api-key`; else any key or none will do.
+    pub api_key: Option<String>,
+    /// Between the tokens of an ordinary stream.
+    pub token_delay: Duration,
+    /// Between the tokens of `demo-slow`.
+    pub slow_token_delay: Duration,
+    /// How many of the last requests [`Handle::received`] gives back. None by default: prompts are not kept unasked.
+    pub keep_requests: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            api_key: None,
+            token_delay: Duration::from_millis(15),
+            slow_token_delay: Duration::from_millis(400),
+            keep_requests: 0,
+        }
+    }
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub method: Method,
+    /// With its query.
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A running server. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: AbortHandle,
+}
+
+impl Handle {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://ADDRESS/v1`, which the OpenAI SDK takes as it is; the Anthropic SDK wants it without `/v1`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.read()
+    }
+
+    /// The last requests, oldest first, as many as [`Options::keep_requests`] says.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().expect("no panic while held").iter().cloned().collect()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    serial: AtomicU64,
+    counters: Arc<Counters>,
+    received: Mutex<VecDeque<Received>>,
+    bench: Bench,
+}
+
+/// What makes an answer unlike the last one.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    pub serial: u64,
+    /// Seconds since 1970.
+    pub created: u64,
+}
+
+/// A server-sent event; paced before it where it carries a token.
+#[derive(Debug)]
+pub struct Frame {
+    pub bytes: Bytes,
+    pub token: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Protocol {
+    OpenAi,
+    Anthropic,
+}
+
+/// What `GET /v1/models` lists. Any other name is ordinary chat.
+const MODELS: [&str; 14] = [
+    "demo",
+    "demo-echo",
+    "demo-tool",
+    "demo-think",
+    "demo-long",
+    "demo-burst-100",
+    "demo-slow",
+    "demo-stall",
+    "demo-stall-headers",
+    "demo-stall-middle",
+    "demo-cut",
+    "demo-error-429",
+    "demo-error-stream",
+    "demo-bench",
+];
+/// As the Messages API has it.
+const LARGEST_BODY: usize = 32 << 20;
+/// Lets what was sent before a cut leave the socket's buffer.
+const BEFORE_CUT: Duration = Duration::from_millis(20);
+
+/// Serves on the current runtime until the handle is dropped.
+///
+/// # Errors
+/// The listener's own address cannot be read.
+pub fn serve(listener: TcpListener, options: Options) -> io::Result<Handle> {
+    let address = listener.local_addr()?;
+    let shared = Arc::new(Shared {
+        options,
+        serial: AtomicU64::new(1),
+        counters: Arc::default(),
+        received: Mutex::default(),
+        bench: Bench::default(),
+    });
+    let accepting = tokio::spawn(accept(listener, shared.clone())).abort_handle();
+    Ok(Handle { address, shared, accepting })
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, shared.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    // A token is a packet of its own: waiting to fill one would delay it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let service = service_fn(|request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(shared.handle(request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Frames that are ready together leave in one buffer, not sixteen to a call.
+        .writev(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+impl Shared {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Playback> {
+        let in_flight = InFlight::begin(&self.counters);
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, LARGEST_BODY).collect().await.map(|body| body.to_bytes());
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let headers = &parts.headers;
+        let protocol = match parts.uri.path() {
+            "/v1/messages" => Protocol::Anthropic,
+            _ if headers.contains_key("anthropic-version") => Protocol::Anthropic,
+            _ => Protocol::OpenAi,
+        };
+        let stamp = Stamp { serial, created: now() };
+        let Ok(body) = body else {
+            let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Request exceeds the maximum size");
+            return self.refuse(protocol, &refusal, stamp, in_flight);
+        };
+        self.keep(&parts, &body);
+        if let Err(refusal) = self.authenticate(headers, protocol) {
+            return self.refuse(protocol, &refusal, stamp, in_flight);
+        }
+        match (&parts.method, parts.uri.path()) {
+            (&Method::POST, "/v1/chat/completions" | "/v1/messages") => {
+                self.chat(protocol, headers, &body, stamp, in_flight).await
+            }
+            (&Method::GET, "/v1/models") => {
+                let models = match protocol {
+                    Protocol::OpenAi => openai::models(&MODELS),
+                    Protocol::Anthropic => anthropic::models(&MODELS),
+                };
+                answer(protocol, stamp, StatusCode::OK, "application/json", whole(&models, in_flight))
+            }
+            (method, path) => {
+                let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("Invalid URL ({method} {path})"));
+                self.refuse(protocol, &refusal, stamp, in_flight)
+            }
+        }
+    }
+
+    async fn chat(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        body: &Bytes,
+        stamp: Stamp,
+        in_flight: InFlight,
+    ) -> Response<Playback> {
+        if let Some(ready) = self.bench.answer(protocol, body) {
+            let (kind, body) = match ready {
+                Ready::Whole(bytes) => ("application/json", Playback::whole(bytes, in_flight)),
+                Ready::Frames(frames) => {
+                    let steps = frames.iter().cloned().map(Step::Send).collect();
+                    ("text/event-stream; charset=utf-8", Playback::stream(steps, in_flight))
+                }
+            };
+            return answer(protocol, stamp, StatusCode::OK, kind, body);
+        }
+        let read = match protocol {
+            Protocol::OpenAi => openai::request::read(body),
+            Protocol::Anthropic => anthropic::request::read(body, headers.contains_key("anthropic-version")),
+        };
+        let ask = match read {
+            Ok(ask) => ask,
+            Err(refusal) => return self.refuse(protocol, &refusal, stamp, in_flight),
+        };
+        let behaviour = Behaviour::of(&ask);
+        match behaviour {
+            Behaviour::Error(status) => {
+                return self.refuse(protocol, &Refusal::told(status, &ask.model), stamp, in_flight);
+            }
+            Behaviour::Stall(Stall::Headers) => std::future::pending::<()>().await,
+            _ => {}
+        }
+        let reply = reply::compose(&ask, behaviour, stamp.serial);
+        if ask.stream {
+            let frames = match protocol {
+                Protocol::OpenAi => openai::stream::frames(&reply, &ask.model, stamp, ask.logprobs, ask.stream_usage),
+                Protocol::Anthropic => anthropic::stream::frames(&reply, &ask.model, stamp),
+            };
+            let steps = self.pace(frames, behaviour, protocol);
+            let body = Playback::stream(steps, in_flight);
+            return answer(protocol, stamp, StatusCode::OK, "text/event-stream; charset=utf-8", body);
+        }
+        let value = match protocol {
+            Protocol::OpenAi => openai::response::body(&reply, &ask.model, stamp, ask.logprobs),
+            Protocol::Anthropic => anthropic::response::body(&reply, &ask.model, stamp),
+        };
+        self.whole_answer(protocol, &ask, behaviour, stamp, &value, in_flight)
+    }
+
+    fn whole_answer(
+        &self,
+        protocol: Protocol,
+        ask: &Ask,
+        behaviour: Behaviour,
+        stamp: Stamp,
+        value: &Value,
+        in_flight: InFlight,
+    ) -> Response<Playback> {
+        let bytes = Bytes::from(value.to_string());
+        let length = bytes.len() as u64;
+        let half = bytes.slice(..bytes.len() / 2);
+        let steps = match behaviour {
+            Behaviour::ErrorInStream => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return self.refuse(protocol, &Refusal::told(status, &ask.model), stamp, in_flight);
+            }
+            Behaviour::Stall(Stall::Middle) => vec![Step::Send(half), Step::Hang],
+            Behaviour::Stall(_) => vec![Step::Hang],
+            Behaviour::Cut => vec![Step::Send(half), Step::Wait(BEFORE_CUT), Step::Cut],
+            Behaviour::Slow => vec![Step::Wait(self.options.slow_token_delay), Step::Send(bytes)],
+            _ => vec![Step::Send(bytes)],
+        };
+        let body = Playback::partial(length, steps, in_flight);
+        answer(protocol, stamp, StatusCode::OK, "application/json", body)
+    }
+
+    /// A stream's frames with the waits before its tokens, and the mishap it was told to have.
+    fn pace(&self, frames: Vec<Frame>, behaviour: Behaviour, protocol: Protocol) -> Vec<Step> {
+        let delay = match behaviour {
+            Behaviour::Burst(_) => Duration::ZERO,
+            Behaviour::Slow => self.options.slow_token_delay,
+            Behaviour::Stall(Stall::Body) => return vec![Step::Hang],
+            _ => self.options.token_delay,
+        };
+        let tokens = frames.iter().filter(|frame| frame.token).count();
+        let mut mishap = match behaviour {
+            Behaviour::Cut => vec![Step::Wait(BEFORE_CUT), Step::Cut],
+            Behaviour::Stall(_) => vec![Step::Hang],
+            Behaviour::ErrorInStream => {
+                let message = "The demo upstream was told to fail within the stream.";
+                vec![match protocol {
+                    Protocol::OpenAi => openai::stream::error(message),
+                    Protocol::Anthropic => anthropic::stream::error(message),
+                }]
+            }
+            _ => Vec::new(),
+        };
+        let mut steps = Vec::with_capacity(frames.len() * 2);
+        let mut sent = 0;
+        for frame in frames {
+            if frame.token {
+                if !mishap.is_empty() && sent >= tokens / 2 {
+                    break;
+                }
+                sent += 1;
+                if !delay.is_zero() {
+                    steps.push(Step::Wait(delay));
+                }
+            }
+            steps.push(Step::Send(frame.bytes));
+        }
+        steps.append(&mut mishap);
+        steps
+    }
+
+    fn authenticate(&self, headers: &HeaderMap, protocol: Protocol) -> Result<(), Refusal> {
+        let Some(expected) = &self.options.api_key else { return Ok(()) };
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let given = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
+        match given {
+            Some(given) if given == expected => Ok(()),
+            _ => {
+                let message = match (protocol, given) {
+                    (Protocol::Anthropic, Some(_)) => "invalid x-api-key",
+                    (Protocol::Anthropic, None) => "x-api-key header is required",
+                    (Protocol::OpenAi, Some(_)) => "Incorrect API key provided.",
+                    (Protocol::OpenAi, None) => "You didn't provide an API key.",
+                };
+                Err(Refusal::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key"))
+            }
+        }
+    }
+
+    fn keep(&self, parts: &http::request::Parts, body: &Bytes) {
+        if self.options.keep_requests == 0 {
+            return;
+        }
+        let mut received = self.received.lock().expect("no panic while held");
+        if received.len() == self.options.keep_requests {
+            received.pop_front();
+        }
+        received.push_back(Received {
+            method: parts.method.clone(),
+            path: parts.uri.to_string(),
+            headers: parts.headers.clone(),
+            body: body.clone(),
+        });
+    }
+
+    fn refuse(&self, protocol: Protocol, refusal: &Refusal, stamp: Stamp, in_flight: InFlight) -> Response<Playback> {
+        let body = match protocol {
+            Protocol::OpenAi => openai::error::body(refusal),
+            Protocol::Anthropic => anthropic::error::body(refusal, &request_id(stamp)),
+        };
+        let mut answer = answer(protocol, stamp, refusal.status, "application/json", whole(&body, in_flight));
+        if let Some(seconds) = refusal.retry_after {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
+    }
+}
+
+fn whole(value: &Value, in_flight: InFlight) -> Playback {
+    Playback::whole(Bytes::from(value.to_string()), in_flight)
+}
+
+fn answer(
+    protocol: Protocol,
+    stamp: Stamp,
+    status: StatusCode,
+    kind: &'static str,
+    body: Playback,
+) -> Response<Playback> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let id = HeaderValue::try_from(request_id(stamp)).expect("letters and digits");
+    match protocol {
+        Protocol::OpenAi => {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+            headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from_static("1"));
+            headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
+        }
+        Protocol::Anthropic => {
+            headers.insert(HeaderName::from_static("request-id"), id);
+        }
+    }
+    answer
+}
+
+fn request_id(stamp: Stamp) -> String {
+    format!("req_demo{:012x}", stamp.serial)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
