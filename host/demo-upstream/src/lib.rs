@@ -33,6 +33,7 @@ mod ask;
 mod behaviour;
 mod bench;
 mod openai;
+mod pace;
 mod playback;
 mod refusal;
 mod reply;

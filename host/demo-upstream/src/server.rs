@@ -25,7 +25,7 @@ use crate::behaviour::{Behaviour, Stall};
 use crate::bench::{Bench, Ready};
 use crate::playback::{Counters, InFlight, Playback, Stats, Step};
 use crate::refusal::Refusal;
-use crate::{anthropic, openai, reply};
+use crate::{anthropic, openai, pace, reply};
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -144,8 +144,6 @@ const MODELS: [&str; 14] = [
 ];
 /// As the Messages API has it.
 const LARGEST_BODY: usize = 32 << 20;
-/// Lets what was sent before a cut leave the socket's buffer.
-const BEFORE_CUT: Duration = Duration::from_millis(20);
 
 /// Serves on the current runtime until the handle is dropped.
 ///
@@ -282,7 +280,7 @@ impl Shared {
                 Protocol::OpenAi => openai::stream::frames(&reply, &ask.model, stamp, ask.logprobs, ask.stream_usage),
                 Protocol::Anthropic => anthropic::stream::frames(&reply, &ask.model, stamp),
             };
-            let steps = self.pace(frames, behaviour, protocol);
+            let steps = pace::stream(frames, behaviour, protocol, &self.options);
             let body = Playback::stream(steps, in_flight);
             return answer(protocol, stamp, StatusCode::OK, "text/event-stream; charset=utf-8", body);
         }
@@ -302,61 +300,15 @@ impl Shared {
         value: &Value,
         in_flight: InFlight,
     ) -> Response<Playback> {
+        if behaviour == Behaviour::ErrorInStream {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            return self.refuse(protocol, &Refusal::told(status, &ask.model), stamp, in_flight);
+        }
         let bytes = Bytes::from(value.to_string());
         let length = bytes.len() as u64;
-        let half = bytes.slice(..bytes.len() / 2);
-        let steps = match behaviour {
-            Behaviour::ErrorInStream => {
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                return self.refuse(protocol, &Refusal::told(status, &ask.model), stamp, in_flight);
-            }
-            Behaviour::Stall(Stall::Middle) => vec![Step::Send(half), Step::Hang],
-            Behaviour::Stall(_) => vec![Step::Hang],
-            Behaviour::Cut => vec![Step::Send(half), Step::Wait(BEFORE_CUT), Step::Cut],
-            Behaviour::Slow => vec![Step::Wait(self.options.slow_token_delay), Step::Send(bytes)],
-            _ => vec![Step::Send(bytes)],
-        };
+        let steps = pace::whole(bytes, behaviour, &self.options);
         let body = Playback::partial(length, steps, in_flight);
         answer(protocol, stamp, StatusCode::OK, "application/json", body)
-    }
-
-    /// A stream's frames with the waits before its tokens, and the mishap it was told to have.
-    fn pace(&self, frames: Vec<Frame>, behaviour: Behaviour, protocol: Protocol) -> Vec<Step> {
-        let delay = match behaviour {
-            Behaviour::Burst(_) => Duration::ZERO,
-            Behaviour::Slow => self.options.slow_token_delay,
-            Behaviour::Stall(Stall::Body) => return vec![Step::Hang],
-            _ => self.options.token_delay,
-        };
-        let tokens = frames.iter().filter(|frame| frame.token).count();
-        let mut mishap = match behaviour {
-            Behaviour::Cut => vec![Step::Wait(BEFORE_CUT), Step::Cut],
-            Behaviour::Stall(_) => vec![Step::Hang],
-            Behaviour::ErrorInStream => {
-                let message = "The demo upstream was told to fail within the stream.";
-                vec![match protocol {
-                    Protocol::OpenAi => openai::stream::error(message),
-                    Protocol::Anthropic => anthropic::stream::error(message),
-                }]
-            }
-            _ => Vec::new(),
-        };
-        let mut steps = Vec::with_capacity(frames.len() * 2);
-        let mut sent = 0;
-        for frame in frames {
-            if frame.token {
-                if !mishap.is_empty() && sent >= tokens / 2 {
-                    break;
-                }
-                sent += 1;
-                if !delay.is_zero() {
-                    steps.push(Step::Wait(delay));
-                }
-            }
-            steps.push(Step::Send(frame.bytes));
-        }
-        steps.append(&mut mishap);
-        steps
     }
 
     fn authenticate(&self, headers: &HeaderMap, protocol: Protocol) -> Result<(), Refusal> {
