@@ -1,0 +1,276 @@
+//! A plugin's own golden vectors, run against the component before it serves anybody. The format is the SDK's, documented in
+//! `sdk/rust/src/golden.rs`; parameters, their defaults and the comparison mean the same here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::code::Code;
+use crate::contract::manifest::Manifest;
+use crate::error::LoadError;
+use crate::plugin::Plugin;
+use crate::session::Session;
+use crate::settings::{Isolation, PluginSettings};
+
+/// Time all vectors of one plugin may take together.
+const TIME_CAP: Duration = Duration::from_secs(2);
+/// Characters of a value shown where two differ.
+const SHOWN: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    /// The file it was embedded from.
+    #[serde(default)]
+    file: String,
+    #[serde(rename = "about")]
+    _about: String,
+    function: String,
+    #[serde(default)]
+    configuration: Value,
+    input: Map<String, Value>,
+    #[serde(default)]
+    output: Value,
+}
+
+/// Runs the vectors of a golden section, each on a fresh instance configured as the vector says; answers how many there were.
+pub(crate) fn run(
+    code: &Arc<Code>,
+    manifest: &Arc<Manifest>,
+    settings: &PluginSettings,
+    section: &[u8],
+) -> Result<usize, LoadError> {
+    let vectors: Vec<Vector> = serde_json::from_slice(section)
+        .map_err(|error| LoadError::Golden(format!("the section is not a list of vectors: {error}")))?;
+    let begin = Instant::now();
+    for vector in &vectors {
+        if begin.elapsed() > TIME_CAP {
+            return Err(LoadError::Golden(format!("they take longer than {TIME_CAP:?}")));
+        }
+        check(code, manifest, settings, vector).map_err(|why| {
+            let name = if vector.file.is_empty() { &vector.function } else { &vector.file };
+            LoadError::Golden(format!("{name}: {why}"))
+        })?;
+    }
+    Ok(vectors.len())
+}
+
+fn check(code: &Arc<Code>, manifest: &Arc<Manifest>, settings: &PluginSettings, vector: &Vector) -> Result<(), String> {
+    // The vectors hold for the plugin as its author made it: the operator narrows requests and not this.
+    let settings = PluginSettings {
+        configuration: vector.configuration.clone(),
+        isolation: Isolation::Fresh,
+        content_read: None,
+        content_write: None,
+        ..settings.clone()
+    };
+    let plugin = Plugin::new(code.clone(), manifest.clone(), settings, false, None).map_err(|why| why.to_string())?;
+    let answer = match plugin.rehearse() {
+        configured if vector.function == "plugin.configure" => match configured {
+            Ok(()) => json!({ "ok": null }),
+            Err(LoadError::Configuration(words)) => json!({ "err": words }),
+            Err(error) => return Err(error.to_string()),
+        },
+        Ok(()) => call(&mut Arc::new(plugin).session("golden", "golden", "req-golden"), vector)?,
+        Err(error) => return Err(error.to_string()),
+    };
+    let (expected, answer) = (comparable(vector.output.clone()), comparable(answer));
+    difference("", &expected, &answer).map_or(Ok(()), Err)
+}
+
+/// Calls the vector's function with its parameters.
+fn call(session: &mut Session, v: &Vector) -> Result<Value, String> {
+    macro_rules! call {
+        ($wrap:ident $method:ident($($argument:expr),* $(,)?)) => {
+            $wrap(session.$method($($argument),*).map_err(|error| error.to_string())?)
+        };
+    }
+    let context = v.parameter("context")?;
+    let last = || v.parameter("last");
+    let state = || v.parameter::<Vec<u8>>("state");
+    let body = || v.parameter::<String>("body");
+    Ok(match v.function.as_str() {
+        "dialect.decode-request" => call!(outcome decode_request(&context, &v.parameter("head")?, &body()?)),
+        "dialect.encode-response" => {
+            call!(outcome encode_response(&context, &v.parameter("reply")?, &v.parameter("response")?))
+        }
+        "dialect.encode-events" => call!(outcome encode_events(
+            &context,
+            &v.parameter("reply")?,
+            &state()?,
+            &v.parameter::<Vec<_>>("events")?,
+            last()?,
+        )),
+        "dialect.encode-error" => call!(plain encode_error(&context, &v.parameter("failure")?)),
+        "dialect.encode-models" => call!(plain encode_models(&context, &v.parameter::<Vec<_>>("models")?)),
+        "provider.encode-request" => {
+            call!(outcome encode_request(&context, &v.parameter("target")?, &v.parameter("request")?))
+        }
+        "provider.decode-response" => call!(outcome decode_response(&context, &v.parameter("head")?, &body()?)),
+        "provider.decode-frames" => {
+            call!(outcome decode_frames(&context, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?))
+        }
+        "provider.decode-error" => call!(plain decode_error(&context, &v.parameter("head")?, &body()?)),
+        "provider.meter" => call!(outcome meter(&context, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?)),
+        "router.rank" => call!(outcome rank(
+            &context,
+            &v.parameter("caller")?,
+            &v.parameter("features")?,
+            &v.parameter::<Vec<_>>("preferences")?,
+            &v.parameter::<Vec<_>>("candidates")?,
+        )),
+        "guard.inspect" => call!(outcome inspect(
+            &context,
+            v.parameter("direction")?,
+            &state()?,
+            &v.parameter::<Vec<_>>("texts")?,
+        )),
+        "policy.evaluate-request" => call!(outcome evaluate_request(
+            &context,
+            &v.parameter("subject")?,
+            v.parameter::<Option<_>>("content")?.as_ref(),
+        )),
+        "policy.evaluate-target" => {
+            call!(outcome evaluate_target(&context, &v.parameter("subject")?, &v.parameter("attempt")?))
+        }
+        "policy.evaluate-response" => call!(outcome evaluate_response(
+            &context,
+            &v.parameter("subject")?,
+            &v.parameter("attempt")?,
+            v.parameter::<Option<_>>("usage")?.as_ref(),
+            v.parameter::<Option<_>>("content")?.as_ref(),
+        )),
+        "observer.observe" => call!(outcome observe(v.parameter("now")?, &v.parameter::<Vec<_>>("receipts")?)),
+        other => return Err(format!("the contract has no function {other}")),
+    })
+}
+
+impl Vector {
+    fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
+        let value = match self.input.get(name) {
+            Some(value) => textual(name, value.clone()),
+            None => match name {
+                "context" => {
+                    json!({"now": 1_700_000_000_000_u64, "seed": 7, "request_id": "req-golden", "development": true})
+                }
+                "state" => json!([]),
+                "last" => json!(true),
+                "content" | "usage" => Value::Null,
+                _ => return Err(format!("the vector has no `{name}`")),
+            },
+        };
+        serde_json::from_value(value).map_err(|error| format!("`{name}`: {error}"))
+    }
+}
+
+/// Names whose contract type is JSON text, so that a vector may hold the value itself.
+const TEXTUAL: &[&str] = &["arguments", "body", "data", "equals", "logprobs", "parameters", "schema", "value"];
+
+fn textual(name: &str, value: Value) -> Value {
+    match value {
+        Value::Object(_) | Value::Array(_) if TEXTUAL.contains(&name) => Value::String(value.to_string()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (key.clone(), textual(&key, value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| textual("", item)).collect()),
+        other => other,
+    }
+}
+
+/// Without opaque state, and with JSON in strings read as JSON.
+fn comparable(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(
+            members
+                .into_iter()
+                .filter(|(key, value)| !(key == "state" && value.is_array()))
+                .map(|(key, value)| (key, comparable(value)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(comparable).collect()),
+        Value::String(text) if text.starts_with(['{', '[']) => match serde_json::from_str(&text) {
+            Ok(parsed) => comparable(parsed),
+            Err(_) => Value::String(text),
+        },
+        other => other,
+    }
+}
+
+/// Where two values first differ, and how.
+fn difference(at: &str, expected: &Value, answer: &Value) -> Option<String> {
+    match (expected, answer) {
+        _ if expected == answer => None,
+        (Value::Object(wanted), Value::Object(given)) => wanted
+            .keys()
+            .chain(given.keys())
+            .find_map(|key| {
+                difference(
+                    &format!("{at}/{key}"),
+                    wanted.get(key).unwrap_or(&Value::Null),
+                    given.get(key).unwrap_or(&Value::Null),
+                )
+            })
+            .or_else(|| Some(format!("at {at}: a null member is missing or too many"))),
+        (Value::Array(wanted), Value::Array(given)) if wanted.len() == given.len() => {
+            wanted.iter().zip(given).enumerate().find_map(|(n, (a, b))| difference(&format!("{at}/{n}"), a, b))
+        }
+        _ => Some(format!(
+            "at {}: expected {}, answered {}",
+            if at.is_empty() { "/" } else { at },
+            clip(expected),
+            clip(answer)
+        )),
+    }
+}
+
+fn clip(value: &Value) -> String {
+    let mut text = value.to_string();
+    if text.len() > SHOWN {
+        text.truncate(text.floor_char_boundary(SHOWN));
+        text.push('…');
+    }
+    text
+}
+
+fn outcome<T: Serialize, E: Serialize>(result: Result<T, E>) -> Value {
+    match result {
+        Ok(value) => json!({ "ok": value }),
+        Err(error) => json!({ "err": error }),
+    }
+}
+
+fn plain<T: Serialize>(value: T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_its_place() {
+        let expected = json!({"ok": {"a": [1, {"b": "x"}], "state": [1, 2]}});
+        assert_eq!(
+            difference("", &comparable(expected.clone()), &comparable(json!({"ok": {"a": [1, {"b": "x"}]}}))),
+            None
+        );
+        let answer = json!({"ok": {"a": [1, {"b": "y"}]}});
+        let why = difference("", &comparable(expected), &answer);
+        assert_eq!(why.as_deref(), Some("at /ok/a/1/b: expected \"x\", answered \"y\""));
+        assert!(difference("", &json!({"a": null}), &json!({})).is_some());
+        assert!(difference("", &json!([1]), &json!([1, 2])).is_some());
+    }
+
+    #[test]
+    fn values_may_stand_where_the_contract_has_their_text() {
+        assert_eq!(textual("body", json!({"a": 1})), json!("{\"a\":1}"));
+        assert_eq!(
+            textual("frames", json!([{"event": "", "data": {"a": 1}}])),
+            json!([{"event": "", "data": "{\"a\":1}"}])
+        );
+        assert_eq!(comparable(json!({"body": "{\"a\": 1}"})), json!({"body": {"a": 1}}));
+    }
+}
