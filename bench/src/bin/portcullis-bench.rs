@@ -1,0 +1,72 @@
+//! `cargo xtask bench` builds everything and runs this.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use portcullis_bench::cpus::{self, Cores};
+use portcullis_bench::gateway::Installation;
+use portcullis_bench::run::{Plan, Runner};
+use portcullis_bench::{report, upstream};
+
+/// Measures the gateway against a bare hyper reverse proxy.
+#[derive(Parser)]
+struct Arguments {
+    /// Only the rows that have a number to hold, in short windows.
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this: "same dialect, content plugins, 1 KB".
+    #[arg(long)]
+    only: Option<String>,
+    /// Rounds of every measurement; by default 5, or 3 where it is quick.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Milliseconds of one window.
+    #[arg(long)]
+    window: Option<u64>,
+    /// Also write the rows here.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Measure the bare proxy in the gateway's place, to see how far from 1.00 chance leads.
+    #[arg(long)]
+    against_itself: bool,
+    /// The gateway.
+    #[arg(long, default_value = "target/release/portcullis")]
+    gateway: PathBuf,
+    /// The folder of components.
+    #[arg(long, default_value = "target/plugins")]
+    plugins: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let cores = Cores::divide()?;
+    cpus::confine(&cores.others)?;
+    let upstream = upstream::start(cores.others.clone()).context("the upstream does not start")?;
+    let scratch = tempfile::tempdir()?;
+    let plan = Plan {
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 5 }).max(1),
+        window: Duration::from_millis(arguments.window.unwrap_or(if arguments.quick { 500 } else { 1000 })),
+        quick: arguments.quick,
+        only: arguments.only,
+        against_itself: arguments.against_itself,
+    };
+    let installation = Installation {
+        program: std::path::absolute(&arguments.gateway)?,
+        plugins: std::path::absolute(&arguments.plugins)?,
+        scratch: scratch.path().to_owned(),
+    };
+    println!(
+        "core {} measured, {:?} for upstream and load; {} rounds of {:?}",
+        cores.measured, cores.others, plan.rounds, plan.window
+    );
+    println!("{}", report::head());
+    let rows = Runner { plan, cores, upstream, installation }.run(|row| println!("{}", row.line()))?;
+    println!("{}", report::summary(&rows));
+    if let Some(path) = arguments.json {
+        std::fs::write(&path, serde_json::to_string_pretty(&report::json(&rows))?)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
