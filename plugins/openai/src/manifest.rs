@@ -1,0 +1,238 @@
+//! What the plugin says of itself: where the facts of a Chat Completions document stand.
+
+use portcullis_plugin::ir::Condition;
+use portcullis_plugin::manifest::{
+    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap,
+    UsageFlag, list,
+};
+
+use crate::catalogue;
+use crate::wire::FORMAT;
+
+pub fn manifest() -> Manifest {
+    let summary = "OpenAI Chat Completions: clients that speak it, and providers that do";
+    Manifest {
+        routes: vec![chat_route(), models_route()],
+        endpoints: vec![chat_endpoint()],
+        models: catalogue::models(),
+        suggestion: Some(Suggestion {
+            base_url: "https://api.openai.com/v1".to_owned(),
+            auth: "bearer".to_owned(),
+            environment: "OPENAI_API_KEY".to_owned(),
+        }),
+        ..Manifest::new("openai", env!("CARGO_PKG_VERSION"), summary)
+    }
+}
+
+fn chat_route() -> Route {
+    Route {
+        name: "chat".to_owned(),
+        operation: "chat".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/chat/completions".to_owned(),
+        when_header: None,
+        format: FORMAT.to_owned(),
+        model: Location::Body("/model".to_owned()),
+        stream: Location::Body("/stream".to_owned()),
+        output_limit: list(&["/max_completion_tokens", "/max_tokens"]),
+        reencode_when: vec![Condition::present("/system")],
+        features: features(),
+        request_texts: TextMap { json_strings: request_json_strings(), ..TextMap::plain() },
+        answer_texts: answer_texts(),
+        stream_texts: stream_texts(),
+        stream_framing: Framing::Sse,
+    }
+}
+
+fn models_route() -> Route {
+    Route {
+        name: "models".to_owned(),
+        operation: "models".to_owned(),
+        method: "GET".to_owned(),
+        path: "/v1/models".to_owned(),
+        when_header: None,
+        format: FORMAT.to_owned(),
+        model: Location::Absent,
+        stream: Location::Absent,
+        output_limit: Vec::new(),
+        reencode_when: Vec::new(),
+        features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
+        request_texts: TextMap::plain(),
+        answer_texts: TextMap::plain(),
+        stream_texts: TextMap::plain(),
+        stream_framing: Framing::Json,
+    }
+}
+
+fn features() -> FeatureMap {
+    let need = |capability: &str, when| Need { capability: capability.to_owned(), when };
+    FeatureMap {
+        tool_names: list(&["/tools/*/function/name", "/tools/*/custom/name", "/functions/*/name"]),
+        needs: vec![
+            need("tools", Condition::present("/tools/0")),
+            need("tools", Condition::present("/functions/0")),
+            need("vision", Condition::present("/messages/*/content/*/image_url")),
+            need("audio-input", Condition::present("/messages/*/content/*/input_audio")),
+            need("audio-output", Condition::present("/audio")),
+            need("documents", Condition::present("/messages/*/content/*/file")),
+            need("json-schema", Condition::present("/response_format/json_schema")),
+            need("json-object", Condition::equals("/response_format/type", "\"json_object\"")),
+            need("logprobs", Condition::equals("/logprobs", "true")),
+        ],
+        prompts: list(&["/system", "/system/*/text", "/messages/*/content", "/messages/*/content/*/text"]),
+    }
+}
+
+fn request_json_strings() -> Vec<String> {
+    list(&["/messages/*/tool_calls/*/function/arguments", "/messages/*/function_call/arguments"])
+}
+
+fn answer_texts() -> TextMap {
+    TextMap {
+        json_strings: list(&[
+            "/choices/*/message/tool_calls/*/function/arguments",
+            "/choices/*/message/function_call/arguments",
+        ]),
+        opaque: opaque("message"),
+        derived: list(&["/choices/*/logprobs"]),
+        ..TextMap::plain()
+    }
+}
+
+fn stream_texts() -> TextMap {
+    let choice = "/choices/*/index";
+    let end = |at: &str| ChannelEnd { when: Condition::present(at), key: list(&[choice]) };
+    let finish = || end("/choices/*/finish_reason");
+    let channel = |text: &str, kind: TextKind, key: &[&str], ends: Vec<ChannelEnd>| Channel {
+        text: text.to_owned(),
+        kind,
+        key: list(key),
+        ends,
+    };
+    // What follows thinking or text in the same choice ends it: the held rest must not come after a call.
+    let text_ends = || vec![finish(), end("/choices/*/delta/tool_calls"), end("/choices/*/delta/function_call")];
+    let call = "/choices/*/delta/tool_calls/*/index";
+    let detail = "/choices/*/delta/reasoning_details/*/index";
+    TextMap {
+        opaque: opaque("delta"),
+        derived: list(&["/choices/*/logprobs"]),
+        channels: vec![
+            channel("/choices/*/delta/content", TextKind::Text, &[choice], text_ends()),
+            channel("/choices/*/delta/refusal", TextKind::Refusal, &[choice], text_ends()),
+            channel("/choices/*/delta/reasoning_content", TextKind::Reasoning, &[choice], text_ends()),
+            channel("/choices/*/delta/reasoning", TextKind::Reasoning, &[choice], text_ends()),
+            channel("/choices/*/delta/reasoning_details/*/text", TextKind::Reasoning, &[choice, detail], text_ends()),
+            channel(
+                "/choices/*/delta/reasoning_details/*/summary",
+                TextKind::Reasoning,
+                &[choice, detail],
+                text_ends(),
+            ),
+            channel(
+                "/choices/*/delta/tool_calls/*/function/arguments",
+                TextKind::ToolArguments,
+                &[choice, call],
+                vec![finish()],
+            ),
+            // A custom tool's input is free text.
+            channel("/choices/*/delta/tool_calls/*/custom/input", TextKind::Text, &[choice, call], vec![finish()]),
+            channel("/choices/*/delta/function_call/arguments", TextKind::ToolArguments, &[choice], vec![finish()]),
+            channel("/choices/*/delta/audio/transcript", TextKind::Text, &[choice], vec![finish()]),
+        ],
+        ..TextMap::plain()
+    }
+}
+
+/// Strings of an answer that mean nothing to a reader. `member` is where a choice keeps its message.
+fn opaque(member: &str) -> Vec<String> {
+    let mut patterns = list(&[
+        "/id",
+        "/object",
+        "/model",
+        "/provider",
+        "/system_fingerprint",
+        "/service_tier",
+        "/obfuscation",
+        "/choices/*/finish_reason",
+        "/choices/*/native_finish_reason",
+    ]);
+    let inside = [
+        "role",
+        "channel",
+        "tool_calls/*/id",
+        "tool_calls/*/type",
+        "audio/id",
+        "audio/data",
+        "annotations/*/type",
+        "reasoning_details/*/type",
+        "reasoning_details/*/id",
+        "reasoning_details/*/format",
+        "reasoning_details/*/signature",
+        "reasoning_details/*/data",
+    ];
+    patterns.extend(inside.iter().map(|path| format!("/choices/*/{member}/{path}")));
+    patterns
+}
+
+fn chat_endpoint() -> Endpoint {
+    Endpoint {
+        name: "chat".to_owned(),
+        operation: "chat".to_owned(),
+        format: FORMAT.to_owned(),
+        method: "POST".to_owned(),
+        path: "/chat/completions".to_owned(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        fixed_headers: Vec::new(),
+        // Not `openai-organization` and `openai-project`: they choose whose account pays, which is the connection's affair.
+        forward_headers: list(&["openai-beta"]),
+        answer_headers: list(&[
+            "openai-processing-ms",
+            "openai-version",
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-requests",
+            "x-ratelimit-reset-tokens",
+        ]),
+        model: Location::Body("/model".to_owned()),
+        usage_flag: Some(UsageFlag {
+            at: "/stream_options/include_usage".to_owned(),
+            value: "true".to_owned(),
+            frame: vec![Condition::equals("/choices", "[]"), Condition::present("/usage")],
+        }),
+        meter_frames: list(&[
+            "\"usage\":{",
+            "\"usage\": {",
+            "\"finish_reason\":\"",
+            "\"finish_reason\": \"",
+            "\"error\"",
+        ]),
+        stream_framing: Framing::Sse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_header_is_forwarded() {
+        let endpoint = chat_endpoint();
+        for header in endpoint.forward_headers.iter().chain(&endpoint.answer_headers) {
+            assert!(
+                !["authorization", "openai-organization", "openai-project", "set-cookie"].contains(&header.as_str())
+            );
+            assert_eq!(header, &header.to_lowercase());
+        }
+    }
+
+    #[test]
+    fn every_channel_ends_with_its_choice() {
+        for channel in stream_texts().channels {
+            assert!(channel.ends.iter().any(|end| end.when.at == "/choices/*/finish_reason"), "{}", channel.text);
+            assert!(channel.ends.iter().all(|end| channel.key.starts_with(&end.key)), "{}", channel.text);
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Messages of the internal representation as Chat Completions messages.
+//!
+//! The shapes differ in three places. Tool results are messages of their own and hold text alone: what else they have (images,
+//! files) follows in a user message after the last of them, since nothing may stand between calls and results. Reasoning signed
+//! for another provider is dropped. Fields of the client's own format go back only where this is that format.
+
+use std::borrow::Cow;
+
+use portcullis_plugin::ir::{
+    Content, Failure, FailureKind, Media, Message, Note, Part, ResultContent, Role, Source, ToolCall, ToolResult,
+};
+use portcullis_plugin::json::Writer;
+
+use super::Fnv;
+use crate::wire::content::write_cache;
+use crate::wire::message::{RAW_CALL, write_call};
+use crate::wire::{FORMAT, media, reasoning, write_fields, write_nested};
+
+/// OpenAI refuses longer ids of tool calls (`string_above_max_length`).
+const LONGEST_ID: usize = 40;
+
+/// The text of a tool's result that consists of what text cannot hold.
+const SEE_BELOW: &str = "The result follows in the next message.";
+
+pub struct Messages<'a> {
+    pub writer: &'a mut Writer,
+    pub notes: &'a mut Vec<Note>,
+    /// The request came in this very format.
+    pub own: bool,
+    /// Media of tool results, waiting for the last result.
+    pub waiting: Vec<(&'a str, &'a Media, Kind)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Image,
+    Document,
+}
+
+impl<'a> Messages<'a> {
+    pub fn write(&mut self, messages: &'a [Message]) -> Result<(), Failure> {
+        self.writer.begin_array();
+        for (index, message) in messages.iter().enumerate() {
+            self.message(&format!("/messages/{index}"), message)?;
+        }
+        self.flush()?;
+        self.writer.end_array();
+        Ok(())
+    }
+
+    fn message(&mut self, place: &str, message: &'a Message) -> Result<(), Failure> {
+        let mut results = false;
+        for part in &message.parts {
+            if let Content::ToolResult(result) = &part.content {
+                results = true;
+                self.result(place, message, part, result);
+            }
+        }
+        let rest: Vec<&Part> =
+            message.parts.iter().filter(|part| !matches!(part.content, Content::ToolResult(_))).collect();
+        if results && rest.is_empty() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.writer.begin_object();
+        let role = match message.role {
+            Role::System => "system",
+            Role::Developer => "developer",
+            Role::Assistant => "assistant",
+            Role::User | Role::Tool => "user",
+        };
+        self.writer.member_string("role", role);
+        if let Some(name) = &message.name {
+            self.writer.member_string("name", name);
+        }
+        if message.role == Role::Assistant {
+            self.assistant(place, &rest)?
+        } else {
+            self.content(place, &rest)?
+        }
+        if self.own {
+            write_fields(self.writer, &message.extra);
+        } else {
+            self.drop_extra(place, message);
+        }
+        self.writer.end_object();
+        Ok(())
+    }
+
+    fn drop_extra(&mut self, place: &str, message: &Message) {
+        for field in message.extra.iter().filter(|field| field.value != "null") {
+            note(self.notes, "dropped", format!("{place}/{}", field.name));
+        }
+    }
+
+    /// The `content` of a message that is not an assistant's.
+    fn content(&mut self, place: &str, parts: &[&'a Part]) -> Result<(), Failure> {
+        self.writer.key("content");
+        if let [part] = parts {
+            if let (Content::Text(text), true) = (&part.content, plain(part, self.own)) {
+                self.drop_cache(part.cache.is_some());
+                self.writer.string(text);
+                return Ok(());
+            }
+        }
+        if parts.is_empty() {
+            self.writer.string("");
+            return Ok(());
+        }
+        self.writer.begin_array();
+        for part in parts {
+            self.part(place, part)?;
+        }
+        self.writer.end_array();
+        Ok(())
+    }
+
+    fn part(&mut self, place: &str, part: &Part) -> Result<(), Failure> {
+        match &part.content {
+            Content::Text(text) | Content::Refusal(text) => self.typed("text", part, |writer| {
+                writer.member_string("text", text);
+                Ok(())
+            }),
+            Content::Image(image) => self.typed("image_url", part, |writer| write_image(writer, image, part)),
+            Content::Audio(audio) => self.typed("input_audio", part, |writer| write_audio(writer, audio, part)),
+            Content::Document(Media { source: Source::Text(text), .. }) => {
+                note(self.notes, "approximated", format!("{place}/document"));
+                self.typed("text", part, |writer| {
+                    writer.member_string("text", text);
+                    Ok(())
+                })
+            }
+            Content::Document(file) => {
+                let own = self.own;
+                self.typed("file", part, |writer| write_file(writer, file, part, own))
+            }
+            Content::Video(_) => Err(unsupported("video input")),
+            Content::Other(item) if item.format == FORMAT => {
+                self.writer.raw(&item.value);
+                Ok(())
+            }
+            Content::Other(item) => {
+                note(self.notes, "dropped", format!("{place}/{}", item.kind));
+                Ok(())
+            }
+            Content::Reasoning(_) => {
+                note(self.notes, "dropped", format!("{place}/reasoning"));
+                Ok(())
+            }
+            Content::ToolCall(_) | Content::ToolResult(_) => {
+                note(self.notes, "dropped", format!("{place}/tool_calls"));
+                Ok(())
+            }
+        }
+    }
+
+    /// A content part with its type, cache mark and own fields.
+    fn typed(
+        &mut self,
+        kind: &str,
+        part: &Part,
+        members: impl FnOnce(&mut Writer) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.writer.begin_object();
+        self.writer.member_string("type", kind);
+        members(self.writer)?;
+        if self.own {
+            write_fields(self.writer, part.extra.iter().filter(|field| !field.name.contains('/')));
+            if let Some(mark) = part.cache {
+                write_cache(self.writer, mark);
+            }
+        }
+        self.drop_cache(part.cache.is_some());
+        self.writer.end_object();
+        Ok(())
+    }
+
+    /// OpenAI caches by itself; another protocol's breakpoints have no place.
+    fn drop_cache(&mut self, marked: bool) {
+        if marked && !self.own {
+            note(self.notes, "dropped", "cache_control".to_owned());
+        }
+    }
+
+    fn assistant(&mut self, place: &str, parts: &[&'a Part]) -> Result<(), Failure> {
+        let calls = || parts.iter().filter(|part| is_call(part));
+        let has_calls = calls().next().is_some();
+        let spoken: Vec<&'a Part> = parts.iter().copied().filter(|part| self.spoken(place, part)).collect();
+        let refusals = || {
+            parts.iter().filter_map(|part| match &part.content {
+                Content::Refusal(text) => Some(text.as_str()),
+                _ => None,
+            })
+        };
+        let has_refusal = refusals().next().is_some();
+        if spoken.is_empty() && (has_calls || has_refusal) {
+            self.writer.key("content");
+            self.writer.null();
+        } else {
+            self.content(place, &spoken)?;
+        }
+        if has_refusal {
+            self.writer.member_string("refusal", &refusals().collect::<String>());
+        }
+        self.reasoning(place, parts);
+        if has_calls {
+            self.writer.key("tool_calls");
+            self.writer.begin_array();
+            for part in calls() {
+                match &part.content {
+                    Content::ToolCall(call) => self.call(part, call),
+                    Content::Other(item) => self.writer.raw(&item.value),
+                    _ => {}
+                }
+            }
+            self.writer.end_array();
+        }
+        Ok(())
+    }
+
+    /// Whether a part belongs into an assistant's `content`, which takes text alone; notes what does not go anywhere.
+    fn spoken(&mut self, place: &str, part: &Part) -> bool {
+        match &part.content {
+            Content::Text(_) => true,
+            Content::Refusal(_) | Content::ToolCall(_) | Content::ToolResult(_) | Content::Reasoning(_) => false,
+            Content::Other(item) if item.format == FORMAT => !is_call(part),
+            Content::Other(item) => {
+                note(self.notes, "dropped", format!("{place}/{}", item.kind));
+                false
+            }
+            Content::Image(_) | Content::Audio(_) | Content::Video(_) | Content::Document(_) => {
+                note(self.notes, "dropped", format!("{place}/media"));
+                false
+            }
+        }
+    }
+
+    fn call(&mut self, part: &Part, call: &ToolCall) {
+        self.writer.begin_object();
+        write_call(self.writer, &short_id(&call.id, self.own), &call.name, &call.arguments, call.custom);
+        if self.own {
+            write_fields(self.writer, &part.extra);
+        }
+        self.writer.end_object();
+    }
+
+    /// Reasoning goes back only to where it came from: what a server of this format said, to this format.
+    fn reasoning(&mut self, place: &str, parts: &[&'a Part]) {
+        let mut kept = Vec::new();
+        for part in parts {
+            let Content::Reasoning(thought) = &part.content else { continue };
+            if self.own && thought.format == FORMAT {
+                kept.push((part, thought));
+            } else {
+                let code = if reasoning::needs_detail(thought) { "signature-dropped" } else { "dropped" };
+                note(self.notes, code, format!("{place}/reasoning"));
+            }
+        }
+        let text: String = kept.iter().map(|(_, thought)| thought.text.as_str()).collect();
+        if !text.is_empty() {
+            self.writer.member_string("reasoning_content", &text);
+        }
+        if kept.iter().any(|(_, thought)| reasoning::needs_detail(thought)) {
+            self.writer.key("reasoning_details");
+            self.writer.begin_array();
+            for (index, (part, thought)) in (0..).zip(kept) {
+                reasoning::write_detail(self.writer, index, thought, &part.carry);
+            }
+            self.writer.end_array();
+        }
+    }
+
+    /// A tool's result as a `tool` message; what is not text waits for [`flush`](Self::flush).
+    fn result(&mut self, place: &str, message: &'a Message, part: &Part, result: &'a ToolResult) {
+        let mut texts: Vec<Cow<'a, str>> = Vec::new();
+        let mut raws: Vec<&'a str> = Vec::new();
+        let waiting = self.waiting.len();
+        let mut approximated = false;
+        for piece in &result.parts {
+            match &piece.content {
+                ResultContent::Text(text) => texts.push(Cow::Borrowed(text)),
+                ResultContent::Document(Media { source: Source::Text(text), .. }) => {
+                    approximated = true;
+                    texts.push(Cow::Borrowed(text));
+                }
+                ResultContent::SearchResult(found) => {
+                    approximated = true;
+                    texts.push(Cow::Owned(format!("{}\n{}\n{}", found.title, found.source, found.texts.join("\n"))));
+                }
+                ResultContent::Image(image) => self.waiting.push((&result.call_id, image, Kind::Image)),
+                ResultContent::Document(file) => self.waiting.push((&result.call_id, file, Kind::Document)),
+                ResultContent::Other(item) if item.format == FORMAT => raws.push(&item.value),
+                ResultContent::Other(item) => note(self.notes, "dropped", format!("{place}/{}", item.kind)),
+            }
+            self.drop_cache(piece.cache.is_some());
+        }
+        let moved = self.waiting.len() > waiting;
+        if moved || approximated {
+            note(self.notes, "approximated", format!("{place}/tool_result"));
+        }
+        if result.is_error {
+            note(self.notes, "dropped", format!("{place}/is_error"));
+        }
+        self.drop_cache(part.cache.is_some());
+        if texts.is_empty() && raws.is_empty() && moved {
+            texts.push(Cow::Borrowed(SEE_BELOW));
+        }
+        self.writer.begin_object();
+        self.writer.member_string("role", "tool");
+        self.writer.member_string("tool_call_id", &short_id(&result.call_id, self.own));
+        self.writer.key("content");
+        match texts.as_slice() {
+            [] if raws.is_empty() => self.writer.string(""),
+            [text] if raws.is_empty() => self.writer.string(text),
+            _ => {
+                self.writer.begin_array();
+                for text in &texts {
+                    self.writer.begin_object();
+                    self.writer.member_string("type", "text");
+                    self.writer.member_string("text", text);
+                    self.writer.end_object();
+                }
+                for raw in raws {
+                    self.writer.raw(raw);
+                }
+                self.writer.end_array();
+            }
+        }
+        if self.own {
+            if let Some(name) = &result.name {
+                self.writer.member_string("name", name);
+            }
+            write_fields(self.writer, &message.extra);
+        }
+        self.writer.end_object();
+    }
+
+    /// Writes what tool results could not hold, as a user's message.
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.writer.begin_object();
+        self.writer.member_string("role", "user");
+        self.writer.key("content");
+        self.writer.begin_array();
+        let mut of = None;
+        for (call_id, media, kind) in std::mem::take(&mut self.waiting) {
+            if of.replace(call_id) != Some(call_id) {
+                self.writer.begin_object();
+                self.writer.member_string("type", "text");
+                let text = format!("Returned by tool call {}:", short_id(call_id, self.own));
+                self.writer.member_string("text", &text);
+                self.writer.end_object();
+            }
+            let content = match kind {
+                Kind::Image => Content::Image(media.clone()),
+                Kind::Document => Content::Document(media.clone()),
+            };
+            self.part("", &Part::new(content))?;
+        }
+        self.writer.end_array();
+        self.writer.end_object();
+        Ok(())
+    }
+}
+
+/// Whether a part is a tool call, of a kind that is modelled or not.
+fn is_call(part: &Part) -> bool {
+    match &part.content {
+        Content::ToolCall(_) => true,
+        Content::Other(item) => item.format == FORMAT && part.carry.iter().any(|field| field.name == RAW_CALL),
+        _ => false,
+    }
+}
+
+/// Whether a text part can be written as a bare string.
+fn plain(part: &Part, own: bool) -> bool {
+    !own || (part.cache.is_none() && part.extra.is_empty())
+}
+
+fn write_image(writer: &mut Writer, image: &Media, part: &Part) -> Result<(), Failure> {
+    let url = match &image.source {
+        Source::Url(url) => Cow::Borrowed(url.as_str()),
+        // The type is guessed by OpenAI from the bytes; the URL must still name an image.
+        Source::Base64(data) => Cow::Owned(media::data_url(image.media_type.as_deref().unwrap_or("image/png"), data)),
+        Source::File(_) | Source::Text(_) => return Err(unsupported("images by file id")),
+    };
+    writer.key("image_url");
+    writer.begin_object();
+    writer.member_string("url", &url);
+    if let Some(detail) = &image.detail {
+        writer.member_string("detail", detail);
+    }
+    write_nested(writer, &part.extra, "image_url/");
+    writer.end_object();
+    Ok(())
+}
+
+fn write_audio(writer: &mut Writer, audio: &Media, part: &Part) -> Result<(), Failure> {
+    let Source::Base64(data) = &audio.source else { return Err(unsupported("audio that is not given as base64")) };
+    writer.key("input_audio");
+    writer.begin_object();
+    writer.member_string("data", data);
+    if let Some(media_type) = &audio.media_type {
+        writer.member_string("format", media::audio_format(media_type));
+    }
+    write_nested(writer, &part.extra, "input_audio/");
+    writer.end_object();
+    Ok(())
+}
+
+fn write_file(writer: &mut Writer, file: &Media, part: &Part, own: bool) -> Result<(), Failure> {
+    writer.key("file");
+    writer.begin_object();
+    match &file.source {
+        Source::Base64(data) => {
+            // A file without a name is refused.
+            if file.name.is_some() || !own {
+                writer.member_string("filename", file.name.as_deref().unwrap_or("document.pdf"));
+            }
+            match (&file.media_type, own) {
+                (None, true) => writer.member_string("file_data", data),
+                (media_type, _) => {
+                    let media_type = media_type.as_deref().unwrap_or("application/pdf");
+                    writer.member_string("file_data", &media::data_url(media_type, data));
+                }
+            }
+        }
+        Source::File(id) if own => {
+            writer.member_string("file_id", id);
+            if let Some(name) = &file.name {
+                writer.member_string("filename", name);
+            }
+        }
+        Source::File(_) => return Err(unsupported("files uploaded to another provider")),
+        Source::Url(_) | Source::Text(_) => return Err(unsupported("documents by URL")),
+    }
+    write_nested(writer, &part.extra, "file/");
+    writer.end_object();
+    Ok(())
+}
+
+fn unsupported(what: &str) -> Failure {
+    let message = format!("Chat Completions does not take {what}.");
+    Failure { param: Some("messages".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
+}
+
+/// An id that OpenAI accepts: another protocol's, shortened the same way in the call and in its result.
+fn short_id(id: &str, own: bool) -> Cow<'_, str> {
+    if own || id.len() <= LONGEST_ID {
+        return Cow::Borrowed(id);
+    }
+    let mut hash = Fnv::new();
+    hash.write(id.as_bytes());
+    Cow::Owned(format!("call_{:016x}", hash.0))
+}
+
+/// One note for each thing, however often it occurs.
+pub fn note(notes: &mut Vec<Note>, code: &str, subject: String) {
+    if !notes.iter().any(|note| note.code == code && note.subject == subject) {
+        notes.push(Note::new(code, subject));
+    }
+}

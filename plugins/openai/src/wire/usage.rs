@@ -1,0 +1,144 @@
+//! Token counts. The wire counts some tokens twice (`cached_tokens` are part of `prompt_tokens`); the internal representation
+//! counts each once. This file is the one place where the two meet.
+
+use portcullis_plugin::ir::Usage;
+use portcullis_plugin::json::Writer;
+use serde::Deserialize;
+
+/// `usage` as it stands on the wire. Unknown members (costs, timings) are passed over.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+pub struct WireUsage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+    /// DeepSeek's name of `cached_tokens`.
+    prompt_cache_hit_tokens: Option<u64>,
+    /// Moonshot's.
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+    /// From GPT-5.6 on writes are charged ("Prompt caching" in OpenAI's guides).
+    cache_write_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct CompletionDetails {
+    reasoning_tokens: Option<u64>,
+    audio_tokens: Option<u64>,
+}
+
+impl WireUsage {
+    /// Each token once.
+    pub fn count(&self) -> Usage {
+        let prompt_details = self.prompt_tokens_details.clone().unwrap_or_default();
+        let details = self.completion_tokens_details.clone().unwrap_or_default();
+        let prompt = self.prompt_tokens.unwrap_or(0);
+        let cached = prompt_details.cached_tokens.or(self.prompt_cache_hit_tokens).or(self.cached_tokens).unwrap_or(0);
+        let cache_read = cached.min(prompt);
+        let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt - cache_read);
+        let input = prompt - cache_read - cache_write_short;
+        let mut output = self.completion_tokens.unwrap_or(0);
+        let reasoning = details.reasoning_tokens.unwrap_or(0);
+        // xAI leaves reasoning out of `completion_tokens`; its total gives that away.
+        if reasoning > 0 && self.total_tokens == prompt.checked_add(output).and_then(|sum| sum.checked_add(reasoning)) {
+            output += reasoning;
+        }
+        Usage {
+            input,
+            cache_read,
+            cache_write_short,
+            output,
+            reasoning: reasoning.min(output),
+            audio_input: prompt_details.audio_tokens.unwrap_or(0).min(input),
+            audio_output: details.audio_tokens.unwrap_or(0).min(output),
+            ..Usage::default()
+        }
+    }
+}
+
+/// Writes the wire's totals.
+pub fn write(writer: &mut Writer, usage: &Usage) {
+    let prompt = usage.total_input();
+    let written = usage.cache_write_short + usage.cache_write_long;
+    writer.begin_object();
+    writer.member_number("prompt_tokens", prompt);
+    writer.member_number("completion_tokens", usage.output);
+    writer.member_number("total_tokens", prompt + usage.output);
+    writer.key("prompt_tokens_details");
+    writer.begin_object();
+    writer.member_number("cached_tokens", usage.cache_read);
+    if written > 0 {
+        writer.member_number("cache_write_tokens", written);
+    }
+    writer.member_number("audio_tokens", usage.audio_input);
+    writer.end_object();
+    writer.key("completion_tokens_details");
+    writer.begin_object();
+    writer.member_number("reasoning_tokens", usage.reasoning);
+    writer.member_number("audio_tokens", usage.audio_output);
+    writer.member_number("accepted_prediction_tokens", 0);
+    writer.member_number("rejected_prediction_tokens", 0);
+    writer.end_object();
+    writer.end_object();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn count(json: &str) -> Usage {
+        serde_json::from_str::<WireUsage>(json).unwrap().count()
+    }
+
+    #[test]
+    fn reasoning_left_out_of_the_completion_is_added() {
+        let usage = count(
+            r#"{"prompt_tokens":10,"completion_tokens":3,"total_tokens":20,"completion_tokens_details":{"reasoning_tokens":7}}"#,
+        );
+        assert_eq!((usage.output, usage.reasoning), (10, 7));
+    }
+
+    #[test]
+    fn other_names_of_cached_tokens_are_read() {
+        assert_eq!(count(r#"{"prompt_tokens":10,"prompt_cache_hit_tokens":4}"#).input, 6);
+        assert_eq!(count(r#"{"prompt_tokens":10,"cached_tokens":4}"#).cache_read, 4);
+    }
+
+    #[test]
+    fn nonsense_does_not_underflow() {
+        let usage = count(
+            r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"cache_write_tokens":9,"audio_tokens":9}}"#,
+        );
+        assert_eq!((usage.input, usage.cache_read, usage.cache_write_short, usage.audio_input), (0, 1, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn counts_read_back(
+            input in 0u64..1_000_000, cache_read in 0u64..1_000_000, cache_write_short in 0u64..1_000_000,
+            output in 0u64..1_000_000, parts in proptest::array::uniform3(0u64..=100),
+        ) {
+            let share = |whole: u64, part: u64| whole * part / 100;
+            let usage = Usage {
+                input, cache_read, cache_write_short, output,
+                reasoning: share(output, parts[0]),
+                audio_input: share(input, parts[1]),
+                audio_output: share(output, parts[2]),
+                ..Usage::default()
+            };
+            let mut writer = Writer::new();
+            write(&mut writer, &usage);
+            prop_assert_eq!(count(&writer.finish()), usage);
+        }
+    }
+}
