@@ -1,0 +1,33 @@
+//! What can go wrong with the store. Use [`StoreError`] for anything the database does; the ledger's own refusals are in
+//! [`crate::ledger::LedgerError`].
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot use {path}: {source}")]
+    Path { path: PathBuf, source: std::io::Error },
+    /// An older program must not write to a newer program's tables.
+    #[error("the database has schema {found}, this program knows up to {known}: run the newer portcullis")]
+    NewerSchema { found: i64, known: i64 },
+    #[error("migration failed: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A row holds what no version of this program writes.
+    #[error("the database holds an invalid {what}")]
+    Corrupt { what: &'static str },
+    #[error("no organisation or team with this id")]
+    NoSuchOwner,
+}
+
+/// Why a key could not be picked by id or prefix.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySelectError {
+    #[error("no key with this id or prefix")]
+    NotFound,
+    #[error("{0} keys have this prefix: name one by its id")]
+    Ambiguous(usize),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,99 @@
+//! What dead processes left: their ends and usage rows are written, and what has no end anywhere is quarantined.
+//!
+//! Idempotent: every row is written by its own key and stays as it first was, so dying here and starting again changes
+//! nothing. A journal is removed when all of it is committed.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::LedgerError;
+use super::journal::DeadEpoch;
+use super::record::{self, Record, ReservationKey, ReserveRecord};
+use super::segment::{HEAD, Segment, SegmentError};
+use crate::backend::Backend;
+use crate::rows::Batch;
+
+/// Rows in one transaction.
+const ROWS: usize = 512;
+
+/// An open reservation with names of its own.
+struct Open {
+    provider: String,
+    model: String,
+    reserve: ReserveRecord<'static>,
+}
+
+pub(super) async fn replay(
+    backend: &dyn Backend,
+    root: &Path,
+    writer: [u8; 16],
+    now_ms: u64,
+) -> Result<(), LedgerError> {
+    let directory = |source| LedgerError::Directory { path: root.to_owned(), source };
+    for epoch in DeadEpoch::all(root).map_err(directory)? {
+        one(backend, &epoch, writer, now_ms).await?;
+        epoch.remove().map_err(directory)?;
+    }
+    Ok(())
+}
+
+async fn one(backend: &dyn Backend, epoch: &DeadEpoch, writer: [u8; 16], now_ms: u64) -> Result<(), LedgerError> {
+    let mut reserved: HashMap<ReservationKey, Open> = HashMap::new();
+    let mut ended: Vec<ReservationKey> = Vec::new();
+    for path in epoch.files().map_err(|source| LedgerError::Directory { path: epoch.directory.clone(), source })? {
+        let unreadable = |reason: String| LedgerError::Unreadable { path: path.clone(), reason };
+        let segment = Segment::open(&path).map_err(|error: SegmentError| unreadable(error.to_string()))?;
+        let mut batch = Batch::default();
+        let mut at = HEAD;
+        while let Some((payload, next)) = segment.read(at) {
+            at = next;
+            match record::decode(payload).map_err(|error| unreadable(error.to_string()))? {
+                Record::Reserve(reserve) | Record::Carry(reserve) => {
+                    reserved.insert(reserve.key(), Open::of(&reserve));
+                }
+                Record::End(entry) => {
+                    ended.push((entry.request_id, entry.attempt));
+                    batch.entries.push(entry);
+                }
+                Record::Request(request) => batch.requests.push(request),
+            }
+            if batch.len() >= ROWS {
+                backend.write(writer, &batch).await?;
+                batch = Batch::default();
+            }
+        }
+        if !batch.is_empty() {
+            backend.write(writer, &batch).await?;
+        }
+    }
+    for key in &ended {
+        reserved.remove(key);
+    }
+    // An end that was committed and whose segment is gone: the entry is there, and this one is not written.
+    let open: Vec<Open> = reserved.into_values().collect();
+    for chunk in open.chunks(ROWS) {
+        let entries = chunk.iter().map(|open| open.record().quarantined("process-ended", now_ms)).collect();
+        backend.write(writer, &Batch { entries, requests: Vec::new() }).await?;
+    }
+    tracing::info!(
+        epoch = %epoch.directory.display(),
+        ended = ended.len(),
+        without_end = open.len(),
+        "a dead process's journal was written"
+    );
+    Ok(())
+}
+
+impl Open {
+    fn of(reserve: &ReserveRecord<'_>) -> Self {
+        Self {
+            provider: reserve.provider.to_owned(),
+            model: reserve.model.to_owned(),
+            reserve: ReserveRecord { provider: "", model: "", ..*reserve },
+        }
+    }
+
+    fn record(&self) -> ReserveRecord<'_> {
+        ReserveRecord { provider: &self.provider, model: &self.model, ..self.reserve }
+    }
+}

@@ -1,0 +1,247 @@
+//! The one task that brings the journal's records into the database, in groups, and gives finished segments back.
+//!
+//! It reads each record once, in order, and moves on only when its transaction is committed. It knows which reservations are
+//! open and in which segment each stands; a segment goes when it is read and holds no open one. Long streams would pin old
+//! segments, so their reservations are carried: repeated at the journal's end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::journal::{Journal, Live, Room};
+use super::record::{self, Record, ReservationKey};
+use super::segment::HEAD;
+use super::{LedgerOptions, Signals};
+use crate::backend::Backend;
+use crate::rows::Batch;
+
+/// Segments in use before open reservations of the oldest are carried.
+const CARRY_ABOVE: usize = 4;
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Records whose effect is committed.
+    pub written: u64,
+    pub failures: u64,
+    pub error: Option<Arc<str>>,
+}
+
+pub(super) struct Writer {
+    journal: Arc<Journal>,
+    backend: Arc<dyn Backend>,
+    signals: Arc<Signals>,
+    progress: watch::Sender<Progress>,
+    epoch: [u8; 16],
+    options: LedgerOptions,
+    /// Where the next record is: a segment's serial number and a place in it.
+    cursor: (u64, usize),
+    read: u64,
+    open: HashMap<ReservationKey, u64>,
+    /// Open reservations by segment.
+    pins: HashMap<u64, usize>,
+    /// The newest segment that was carried.
+    carried: u64,
+}
+
+impl Writer {
+    pub fn new(
+        journal: Arc<Journal>,
+        backend: Arc<dyn Backend>,
+        signals: Arc<Signals>,
+        progress: watch::Sender<Progress>,
+        epoch: [u8; 16],
+        options: LedgerOptions,
+    ) -> Self {
+        let first = journal.live().first().map_or(1, |live| live.segment.serial());
+        Self {
+            journal,
+            backend,
+            signals,
+            progress,
+            epoch,
+            options,
+            cursor: (first, HEAD),
+            read: 0,
+            open: HashMap::new(),
+            pins: HashMap::new(),
+            carried: 0,
+        }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let closing = self.signals.closing.load(Ordering::SeqCst);
+            if self.drain().await.is_err() {
+                return;
+            }
+            if closing {
+                break;
+            }
+            self.rest().await;
+        }
+        if self.open.is_empty() && self.journal.seal(self.read) {
+            if let Err(error) = self.journal.remove() {
+                tracing::warn!(%error, "the journal could not be removed");
+            }
+        }
+    }
+
+    /// Waits for work, then for a group of it to come together.
+    async fn rest(&self) {
+        self.signals.idle.store(true, Ordering::SeqCst);
+        // Looked at under the journal's lock: an append before it is seen here, one after it sees `idle`.
+        if self.journal.appended() == self.read && !self.signals.closing.load(Ordering::SeqCst) {
+            self.signals.work.notified().await;
+        }
+        self.signals.idle.store(false, Ordering::SeqCst);
+        tokio::select! {
+            () = tokio::time::sleep(self.options.group) => {}
+            () = self.signals.hurry.notified() => {}
+        }
+    }
+
+    /// Writes all there is. An error says that the ledger was closed while the database was failing.
+    async fn drain(&mut self) -> Result<(), ()> {
+        loop {
+            let live = self.journal.live();
+            let (batch, records) = self.gather(&live);
+            if records == 0 {
+                break;
+            }
+            if !batch.is_empty() {
+                self.write(&batch).await?;
+            }
+            self.read += records;
+            let read = self.read;
+            self.progress.send_modify(|progress| progress.written = read);
+            drop(batch);
+            self.tidy(&live);
+            tokio::task::yield_now().await;
+        }
+        if self.journal.wants_spare() {
+            let journal = self.journal.clone();
+            // Failure is no loss: an append tries again when it needs the room, and reports it.
+            let _ = tokio::task::spawn_blocking(move || journal.prepare()).await;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, batch: &Batch<'_>) -> Result<(), ()> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let Err(error) = self.backend.write(self.epoch, batch).await else { return Ok(()) };
+            tracing::error!(%error, rows = batch.len(), "entries could not be written; they stay in the journal");
+            self.progress.send_modify(|progress| {
+                progress.failures += 1;
+                progress.error = Some(error.to_string().into());
+            });
+            if self.signals.closing.load(Ordering::SeqCst) {
+                return Err(());
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_LAST);
+        }
+    }
+
+    /// The next records, at most a group of them, and how many they were.
+    fn gather<'a>(&mut self, live: &'a [Live]) -> (Batch<'a>, u64) {
+        let mut batch = Batch::default();
+        let mut records = 0;
+        for Live { segment, end } in live {
+            let serial = segment.serial();
+            if serial < self.cursor.0 {
+                continue;
+            }
+            if serial > self.cursor.0 {
+                self.cursor = (serial, HEAD);
+            }
+            while self.cursor.1 < *end {
+                if batch.len() >= self.options.group_rows {
+                    return (batch, records);
+                }
+                let (payload, next) = segment.read(self.cursor.1).expect("what was appended reads back");
+                self.cursor.1 = next;
+                records += 1;
+                match record::decode(payload).expect("what was encoded decodes") {
+                    Record::Reserve(reserve) => self.opened(reserve.key(), serial),
+                    Record::Carry(reserve) => {
+                        // Its end may have come between.
+                        if self.closed(reserve.key()) {
+                            self.opened(reserve.key(), serial);
+                        }
+                    }
+                    Record::End(entry) => {
+                        self.closed((entry.request_id, entry.attempt));
+                        batch.entries.push(entry);
+                    }
+                    Record::Request(request) => batch.requests.push(request),
+                }
+            }
+        }
+        (batch, records)
+    }
+
+    fn opened(&mut self, key: ReservationKey, serial: u64) {
+        self.open.insert(key, serial);
+        *self.pins.entry(serial).or_default() += 1;
+    }
+
+    fn closed(&mut self, key: ReservationKey) -> bool {
+        let Some(serial) = self.open.remove(&key) else { return false };
+        if let Some(count) = self.pins.get_mut(&serial) {
+            *count -= 1;
+            if *count == 0 {
+                self.pins.remove(&serial);
+            }
+        }
+        true
+    }
+
+    /// Gives back what is read, committed and pinned by nothing; carries what pins the oldest. Nothing of `live` is borrowed
+    /// any more.
+    fn tidy(&mut self, live: &[Live]) {
+        let used = live.len();
+        for part in live {
+            // A segment given back may begin again under a new number at once: each is looked at once, in order.
+            let serial = part.segment.serial();
+            if serial >= self.cursor.0 {
+                break;
+            }
+            if !self.pins.contains_key(&serial) {
+                self.journal.release(serial);
+            } else if used > CARRY_ABOVE && serial > self.carried {
+                self.carry(part);
+            }
+        }
+    }
+
+    fn carry(&mut self, Live { segment, end }: &Live) {
+        let serial = segment.serial();
+        self.carried = serial;
+        let mut at = HEAD;
+        while at < *end {
+            let (payload, next) = segment.read(at).expect("what was appended reads back");
+            at = next;
+            let (Record::Reserve(reserve) | Record::Carry(reserve)) =
+                record::decode(payload).expect("what was encoded decodes")
+            else {
+                continue;
+            };
+            if self.open.get(&reserve.key()) != Some(&serial) {
+                continue;
+            }
+            let outcome =
+                Record::Carry(reserve).encode_into(Vec::new()).map(|bytes| self.journal.append(&bytes, Room::Rest));
+            if !matches!(outcome, Ok(Ok(()))) {
+                // The segment stays where it is; a later round tries again.
+                self.carried = serial - 1;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Keys in SQLite.
+
+use portcullis_core::receipt::Tag;
+use portcullis_core::{KeyHash, KeyId, KeyPrefix, OrganisationId, TeamId};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, SqliteConnection};
+
+use super::begin;
+use super::codec::{id, int, uint};
+use crate::backend::StoredKey;
+use crate::error::StoreError;
+use crate::keys::KeyRecord;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
+             allowed_models, allowed_providers, tags, revision FROM keys ",
+            $rest
+        )
+    };
+}
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    hash: KeyHash,
+    record: &KeyRecord,
+) -> Result<(), StoreError> {
+    let mut transaction = begin(connection).await?;
+    let owners: i64 = match record.team {
+        None => {
+            sqlx::query_scalar("SELECT count(*) FROM organisations WHERE id = ?")
+                .bind(&record.organisation.as_bytes()[..])
+                .fetch_one(&mut *transaction)
+                .await?
+        }
+        Some(team) => {
+            sqlx::query_scalar("SELECT count(*) FROM teams WHERE organisation_id = ? AND id = ?")
+                .bind(&record.organisation.as_bytes()[..])
+                .bind(&team.as_bytes()[..])
+                .fetch_one(&mut *transaction)
+                .await?
+        }
+    };
+    if owners == 0 {
+        return Err(StoreError::NoSuchOwner);
+    }
+    let revision = next_revision(&mut transaction).await?;
+    sqlx::query(
+        "INSERT INTO keys (id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
+         allowed_models, allowed_providers, tags, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&record.id.as_bytes()[..])
+    .bind(&hash.as_bytes()[..])
+    .bind(record.prefix.as_str())
+    .bind(record.name.as_str())
+    .bind(record.environment.as_str())
+    .bind(&record.organisation.as_bytes()[..])
+    .bind(record.team.map(|team| team.as_bytes().to_vec()))
+    .bind(int(record.created_ms))
+    .bind(record.expires_ms.map(int))
+    .bind(record.revoked_ms.map(int))
+    .bind(record.allowed_models.as_ref().map(list))
+    .bind(record.allowed_providers.as_ref().map(list))
+    .bind(serde_json::to_string(&record.tags).expect("tags are plain data"))
+    .bind(revision)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+fn list(names: &Vec<String>) -> String {
+    serde_json::to_string(names).expect("strings are plain data")
+}
+
+async fn next_revision(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("UPDATE revisions SET value = value + 1 WHERE name = 'keys' RETURNING value")
+        .fetch_one(connection)
+        .await?)
+}
+
+pub(super) async fn revoke(connection: &mut SqliteConnection, id: KeyId, now_ms: u64) -> Result<bool, StoreError> {
+    let mut transaction = begin(connection).await?;
+    let revision = next_revision(&mut transaction).await?;
+    let changed = sqlx::query("UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), revision = ? WHERE id = ?")
+        .bind(int(now_ms))
+        .bind(revision)
+        .bind(&id.as_bytes()[..])
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+    if changed == 0 {
+        return Ok(false);
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn by_hash(pool: &SqlitePool, hash: KeyHash) -> Result<Option<StoredKey>, StoreError> {
+    let row = sqlx::query(select!("WHERE hash = ?")).bind(&hash.as_bytes()[..]).fetch_optional(pool).await?;
+    row.as_ref().map(stored).transpose()
+}
+
+pub(super) async fn by_id(pool: &SqlitePool, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+    let row = sqlx::query(select!("WHERE id = ?")).bind(&id.as_bytes()[..]).fetch_optional(pool).await?;
+    Ok(row.as_ref().map(stored).transpose()?.map(|stored| stored.record))
+}
+
+pub(super) async fn by_prefix(pool: &SqlitePool, prefix: &str) -> Result<Vec<KeyRecord>, StoreError> {
+    // Compared by characters and not by LIKE, which takes `_` for any character and knows no case.
+    let rows = sqlx::query(select!("WHERE substr(prefix, 1, length(?1)) = ?1 ORDER BY created_ms, id"))
+        .bind(prefix)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(|row| Ok(stored(row)?.record)).collect()
+}
+
+pub(super) async fn after(pool: &SqlitePool, revision: i64) -> Result<Vec<StoredKey>, StoreError> {
+    let rows = sqlx::query(select!("WHERE revision > ? ORDER BY revision")).bind(revision).fetch_all(pool).await?;
+    rows.iter().map(stored).collect()
+}
+
+fn stored(row: &SqliteRow) -> Result<StoredKey, StoreError> {
+    let corrupt = |what| StoreError::Corrupt { what };
+    let names = |column: &str| -> Result<Option<Vec<String>>, StoreError> {
+        let text: Option<&str> = row.try_get(column)?;
+        text.map(|text| serde_json::from_str(text).map_err(|_| corrupt("list of names"))).transpose()
+    };
+    let time = |column: &str| -> Result<Option<u64>, StoreError> {
+        let value: Option<i64> = row.try_get(column)?;
+        value.map(|value| uint(value, "time")).transpose()
+    };
+    let hash: &[u8] = row.try_get("hash")?;
+    let team: Option<&[u8]> = row.try_get("team_id")?;
+    Ok(StoredKey {
+        hash: KeyHash::from_bytes(hash.try_into().map_err(|_| corrupt("key hash"))?),
+        revision: row.try_get("revision")?,
+        record: KeyRecord {
+            id: KeyId::from_bytes(id(row.try_get("id")?, "key id")?),
+            prefix: KeyPrefix::from_stored(row.try_get("prefix")?),
+            name: row.try_get("name")?,
+            environment: row.try_get::<&str, _>("environment")?.parse().map_err(|_| corrupt("environment"))?,
+            organisation: OrganisationId::from_bytes(id(row.try_get("organisation_id")?, "organisation id")?),
+            team: team.map(|team| id(team, "team id").map(TeamId::from_bytes)).transpose()?,
+            created_ms: uint(row.try_get("created_ms")?, "time")?,
+            expires_ms: time("expires_ms")?,
+            revoked_ms: time("revoked_ms")?,
+            allowed_models: names("allowed_models")?,
+            allowed_providers: names("allowed_providers")?,
+            tags: serde_json::from_str::<Vec<Tag>>(row.try_get("tags")?).map_err(|_| corrupt("list of tags"))?,
+        },
+    })
+}

@@ -1,0 +1,195 @@
+//! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
+
+mod codec;
+mod keys;
+mod ledger;
+mod usage;
+
+use std::borrow::Cow;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_core::{KeyHash, KeyId, RequestId};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use tokio::sync::Mutex;
+
+use crate::backend::{Answer, Backend, KeyWatch, StoredKey};
+use crate::error::StoreError;
+use crate::keys::KeyRecord;
+use crate::rows::Batch;
+use crate::store::{ReceiptScope, StoreOptions, Synchronous};
+use crate::usage::{UsageFilter, UsageRow};
+
+/// Every migration, in order. A file once released is never edited: its checksum stands in the databases it made.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "identity, ledger, receipts",
+    include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql"),
+)];
+
+const READERS: u32 = 4;
+const BUSY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Sqlite {
+    options: SqliteConnectOptions,
+    readers: SqlitePool,
+    writer: Mutex<SqliteConnection>,
+}
+
+impl Sqlite {
+    pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        make_private(&options.path).map_err(|source| StoreError::Path { path: options.path.clone(), source })?;
+        let connect = SqliteConnectOptions::new()
+            .filename(&options.path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match options.synchronous {
+                Synchronous::Full => SqliteSynchronous::Full,
+                Synchronous::Normal => SqliteSynchronous::Normal,
+            })
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            // The statements of a group come in a few sizes each.
+            .statement_cache_capacity(64)
+            .disable_statement_logging();
+        let mut writer = connect.connect().await?;
+        migrate(&mut writer).await?;
+        let readers =
+            SqlitePoolOptions::new().min_connections(0).max_connections(READERS).connect_lazy_with(connect.clone());
+        Ok(Self { options: connect, readers, writer: Mutex::new(writer) })
+    }
+}
+
+/// The file with mode 0600, its directory, where it has to be made, with 0700. SQLite gives its other files the database's mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(())
+}
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let known = MIGRATIONS.last().map_or(0, |&(version, ..)| version);
+    let migrated: Option<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
+            .fetch_optional(&mut *connection)
+            .await?;
+    if migrated.is_some() {
+        let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+            .fetch_one(&mut *connection)
+            .await?;
+        if found > known {
+            return Err(StoreError::NewerSchema { found, known });
+        }
+        if found == known {
+            return Ok(());
+        }
+    }
+    migrator().run(connection).await?;
+    Ok(())
+}
+
+impl Backend for Sqlite {
+    fn insert_key<'a>(&'a self, hash: KeyHash, record: &'a KeyRecord) -> Answer<'a, ()> {
+        Box::pin(async move { keys::insert(&mut *self.writer.lock().await, hash, record).await })
+    }
+
+    fn revoke_key(&self, id: KeyId, now_ms: u64) -> Answer<'_, bool> {
+        Box::pin(async move { keys::revoke(&mut *self.writer.lock().await, id, now_ms).await })
+    }
+
+    fn key_by_hash(&self, hash: KeyHash) -> Answer<'_, Option<StoredKey>> {
+        Box::pin(keys::by_hash(&self.readers, hash))
+    }
+
+    fn key_by_id(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
+        Box::pin(keys::by_id(&self.readers, id))
+    }
+
+    fn keys_by_prefix<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<KeyRecord>> {
+        Box::pin(keys::by_prefix(&self.readers, prefix))
+    }
+
+    fn keys_after(&self, revision: i64) -> Answer<'_, Vec<StoredKey>> {
+        Box::pin(keys::after(&self.readers, revision))
+    }
+
+    fn watch_keys(&self) -> Answer<'_, Box<dyn KeyWatch>> {
+        Box::pin(async move {
+            let connection = self.options.clone().connect().await?;
+            Ok(Box::new(Watch { connection, seen: None }) as Box<dyn KeyWatch>)
+        })
+    }
+
+    fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()> {
+        Box::pin(async move { ledger::write(&mut *self.writer.lock().await, writer, batch).await })
+    }
+
+    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<String>> {
+        Box::pin(ledger::receipt(&self.readers, id, scope))
+    }
+
+    fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
+        Box::pin(usage::usage(&self.readers, filter))
+    }
+}
+
+/// `PRAGMA data_version` tells, without touching a page, whether another connection has committed since; most commits are the
+/// ledger's, so the keys' own revision is then looked at.
+struct Watch {
+    connection: SqliteConnection,
+    seen: Option<(i64, i64)>,
+}
+
+impl KeyWatch for Watch {
+    fn changed(&mut self) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await?;
+            if self.seen.is_some_and(|(seen, _)| seen == version) {
+                return Ok(false);
+            }
+            let revision: i64 = sqlx::query_scalar("SELECT value FROM revisions WHERE name = 'keys'")
+                .fetch_one(&mut self.connection)
+                .await?;
+            let changed = self.seen.is_none_or(|(_, seen)| seen != revision);
+            self.seen = Some((version, revision));
+            Ok(changed)
+        })
+    }
+}
+
+/// An immediate transaction: it waits for the write lock at its start and not in its middle, where SQLite would not wait.
+async fn begin(connection: &mut SqliteConnection) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, StoreError> {
+    Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_migration_file_is_embedded() {
+        let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/sqlite"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let mut embedded: Vec<String> = MIGRATIONS.iter().map(|&(.., sql)| sql.to_owned()).collect();
+        files.sort();
+        embedded.sort();
+        assert_eq!(files, embedded);
+        assert!(MIGRATIONS.is_sorted_by_key(|&(version, ..)| version));
+    }
+}

@@ -1,0 +1,95 @@
+//! The store: a database, a clock, and what is built on them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use portcullis_core::{Clock, KeyId, OrganisationId, RequestId, SystemClock};
+
+use crate::backend::Backend;
+use crate::error::StoreError;
+use crate::key_cache::KeyCache;
+use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::sqlite::Sqlite;
+
+/// How hard a commit is pressed to disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// An fsync per group: a committed row survives a power loss.
+    #[default]
+    Full,
+    /// Committed rows survive `kill -9`; a power loss may take the last ones.
+    Normal,
+}
+
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The database's file. Its directory is made with mode 0700 where it is missing, the file with 0600.
+    pub path: PathBuf,
+    pub synchronous: Synchronous,
+}
+
+impl StoreOptions {
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), synchronous: Synchronous::default() }
+    }
+}
+
+/// Whose receipts may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptScope {
+    Key(KeyId),
+    Organisation(OrganisationId),
+}
+
+/// An open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    /// Where journals of this database stand.
+    journals: PathBuf,
+}
+
+impl Store {
+    /// Opens the database, makes it where it is missing, and migrates it forwards.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] where a newer program has migrated it; [`StoreError::Path`] where the file or its directory
+    /// cannot be made.
+    pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_with_clock(options, Arc::new(SystemClock)).await
+    }
+
+    pub async fn open_with_clock(options: &StoreOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let backend = Sqlite::open(options).await?;
+        let mut journals = options.path.clone().into_os_string();
+        journals.push(".ledger");
+        Ok(Self { backend: Arc::new(backend), clock, journals: journals.into() })
+    }
+
+    /// Opens this process's ledger: first what dead processes left in their journals is written, then its own journal
+    /// begins. A process opens one; a command that only reads or makes keys needs none.
+    pub async fn ledger(&self, options: LedgerOptions) -> Result<Ledger, LedgerError> {
+        Ledger::open(self.backend.clone(), self.clock.clone(), &self.journals, options).await
+    }
+
+    /// Loads all keys and follows their changes.
+    pub async fn key_cache(&self) -> Result<KeyCache, StoreError> {
+        KeyCache::start(self.backend.clone()).await
+    }
+
+    /// The receipt as JSON, where it is written and within `scope`. [`Ledger::receipt`] sees those of the last
+    /// milliseconds too.
+    pub async fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Result<Option<String>, StoreError> {
+        self.backend.receipt(id, scope).await
+    }
+
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+}

@@ -1,0 +1,138 @@
+-- Ids are the 16 bytes of their UUID; times are milliseconds since the Unix epoch; money is nano-USD.
+
+CREATE TABLE organisations (
+    id          BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name        TEXT    NOT NULL,
+    created_ms  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The organisation every installation has.
+INSERT INTO organisations (id, name, created_ms) VALUES (zeroblob(16), 'default', 0);
+
+CREATE TABLE teams (
+    id               BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    organisation_id  BLOB    NOT NULL REFERENCES organisations (id),
+    name             TEXT    NOT NULL,
+    created_ms       INTEGER NOT NULL,
+    UNIQUE (organisation_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- A sequence for each kind of thing that processes cache: a reader that remembers the last one it saw asks for what is newer.
+CREATE TABLE revisions (
+    name   TEXT    NOT NULL PRIMARY KEY,
+    value  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO revisions (name, value) VALUES ('keys', 0);
+
+-- A key is never deleted: usage and entries name it.
+CREATE TABLE keys (
+    id                 BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    hash               BLOB    NOT NULL UNIQUE CHECK (length(hash) = 32),
+    prefix             TEXT    NOT NULL,
+    name               TEXT    NOT NULL,
+    environment        TEXT    NOT NULL CHECK (environment IN ('production', 'development')),
+    organisation_id    BLOB    NOT NULL REFERENCES organisations (id),
+    team_id            BLOB    REFERENCES teams (id),
+    created_ms         INTEGER NOT NULL,
+    expires_ms         INTEGER,
+    revoked_ms         INTEGER,
+    -- JSON arrays of names; NULL allows any.
+    allowed_models     TEXT    CHECK (allowed_models IS NULL OR json_valid(allowed_models)),
+    allowed_providers  TEXT    CHECK (allowed_providers IS NULL OR json_valid(allowed_providers)),
+    -- A JSON array of {"name", "value"}.
+    tags               TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
+    -- The value of revisions.keys when this row last changed.
+    revision           INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX keys_by_prefix ON keys (prefix);
+CREATE INDEX keys_by_revision ON keys (revision);
+
+-- One row per request, denied ones too. Ids sort by time, so a span of time is a span of the primary key.
+CREATE TABLE requests (
+    request_id         BLOB    NOT NULL PRIMARY KEY CHECK (length(request_id) = 16),
+    time_ms            INTEGER NOT NULL,
+    key_id             BLOB    NOT NULL,
+    organisation_id    BLOB    NOT NULL,
+    team_id            BLOB,
+    environment        TEXT    NOT NULL,
+    end_user           TEXT,
+    operation          TEXT    NOT NULL,
+    dialect            TEXT    NOT NULL,
+    requested_model    TEXT    NOT NULL,
+    -- Who answered; NULL where nobody did.
+    provider           TEXT,
+    model              TEXT,
+    status             INTEGER NOT NULL,
+    outcome            TEXT    NOT NULL,
+    failure            TEXT,
+    stream             INTEGER NOT NULL,
+    attempts           INTEGER NOT NULL,
+    input              INTEGER NOT NULL,
+    cache_read         INTEGER NOT NULL,
+    cache_write_short  INTEGER NOT NULL,
+    cache_write_long   INTEGER NOT NULL,
+    output             INTEGER NOT NULL,
+    reasoning          INTEGER NOT NULL,
+    audio_input        INTEGER NOT NULL,
+    audio_output       INTEGER NOT NULL,
+    images             INTEGER NOT NULL,
+    searches           INTEGER NOT NULL,
+    estimated          INTEGER NOT NULL,
+    -- NULL where the price is unknown or nothing was used.
+    cost_nano          INTEGER,
+    input_nano         INTEGER,
+    output_nano        INTEGER,
+    total_us           INTEGER NOT NULL,
+    overhead_us        INTEGER NOT NULL,
+    first_byte_us      INTEGER,
+    -- A JSON array of {"name", "value"}; NULL for none.
+    tags               TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Append-only. One entry ends one reservation and states what was reserved; an open reservation stands in its writer's
+-- journal. A later decision on a quarantined one is a further entry with the next `step`.
+CREATE TABLE ledger_entries (
+    request_id       BLOB    NOT NULL CHECK (length(request_id) = 16),
+    attempt          INTEGER NOT NULL,
+    step             INTEGER NOT NULL,
+    kind             TEXT    NOT NULL CHECK (kind IN ('settled', 'refunded', 'quarantined')),
+    key_id           BLOB    NOT NULL,
+    organisation_id  BLOB    NOT NULL,
+    provider         TEXT    NOT NULL,
+    model            TEXT    NOT NULL,
+    reserved_nano    INTEGER NOT NULL CHECK (reserved_nano >= 0),
+    -- What counts as spent: the cost, 0 for a refund, all that was reserved while in quarantine.
+    amount_nano      INTEGER NOT NULL CHECK (amount_nano >= 0),
+    input_nano       INTEGER NOT NULL CHECK (input_nano >= 0),
+    output_nano      INTEGER NOT NULL CHECK (output_nano >= 0),
+    reason           TEXT    NOT NULL,
+    reserved_ms      INTEGER NOT NULL,
+    ended_ms         INTEGER NOT NULL,
+    -- The process epoch that wrote it.
+    writer           BLOB    NOT NULL CHECK (length(writer) = 16),
+    -- For the hash chain of each writer; NULL in entries from before there was one.
+    sequence         INTEGER,
+    previous_hash    BLOB,
+    hash             BLOB,
+    PRIMARY KEY (request_id, attempt, step)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX ledger_entries_chain ON ledger_entries (writer, sequence) WHERE sequence IS NOT NULL;
+
+CREATE TRIGGER ledger_entries_are_never_changed BEFORE UPDATE ON ledger_entries
+BEGIN
+    SELECT RAISE(ABORT, 'ledger entries are append-only');
+END;
+
+CREATE TRIGGER ledger_entries_are_never_deleted BEFORE DELETE ON ledger_entries
+BEGIN
+    SELECT RAISE(ABORT, 'ledger entries are append-only');
+END;
+
+-- JSON by request. Whose it is stands in `requests`; it has a life of its own so that it can expire first.
+CREATE TABLE receipts (
+    request_id  BLOB NOT NULL PRIMARY KEY CHECK (length(request_id) = 16),
+    body        TEXT NOT NULL
+) STRICT;
