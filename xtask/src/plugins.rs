@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+use crate::command;
+use crate::toolchain::{TARGET, Wasm};
+
 /// Read by the host when it loads the component: the plugin's own golden vectors, a JSON array.
 const GOLDEN_SECTION: &str = "portcullis:golden";
 
@@ -29,25 +31,46 @@ pub fn build(only: &[String]) -> Result<()> {
     }
     names.sort();
     let target = target_directory(&root);
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&root).args(["build", "--profile", "plugin", "--target", TARGET]);
+    let wasm = Wasm::set_up(&root)?;
+    let mut cargo = command::cargo(&root);
+    cargo.args(["build", "--profile", "plugin", "--target", TARGET]);
+    wasm.prepare(&mut cargo);
     for name in &names {
         cargo.args(["-p", &format!("portcullis-plugin-{name}")]);
     }
-    ensure!(cargo.status()?.success(), "the plugins do not build");
+    command::step("building plugins", &mut cargo).context("the plugins do not build")?;
     let out = target.join("plugins");
     fs::create_dir_all(&out)?;
     for name in &names {
-        let file = format!("portcullis_plugin_{}.wasm", name.replace('-', "_"));
-        let module = fs::read(target.join(TARGET).join("plugin").join(file))?;
-        let component = componentize(&module, &root.join("plugins").join(name)).with_context(|| name.clone())?;
-        // Written aside and renamed, since a running gateway may be watching this folder.
+        let file =
+            target.join(TARGET).join("plugin").join(format!("portcullis_plugin_{}.wasm", name.replace('-', "_")));
+        let folder = root.join("plugins").join(name);
         let (partial, path) = (out.join(format!(".{name}.partial")), out.join(format!("{name}.wasm")));
+        if is_current(&path, &file, &folder.join("tests/golden"))? {
+            println!("{:>9} bytes  {} (unchanged)", fs::metadata(&path)?.len(), path.display());
+            continue;
+        }
+        let component = componentize(&fs::read(&file)?, &folder).with_context(|| name.clone())?;
+        // Written aside and renamed, since a running gateway may be watching this folder.
         fs::write(&partial, &component)?;
         fs::rename(&partial, &path)?;
         println!("{:>9} bytes  {}", component.len(), path.display());
     }
     Ok(())
+}
+
+/// Whether a component is newer than its module, its vectors, and the program that makes components.
+fn is_current(component: &Path, module: &Path, golden: &Path) -> Result<bool> {
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let Ok(made) = modified(component) else { return Ok(false) };
+    let mut sources = vec![module.to_owned(), std::env::current_exe()?, golden.to_owned()];
+    if let Ok(entries) = fs::read_dir(golden) {
+        for entry in entries {
+            sources.push(entry?.path());
+        }
+    }
+    let times: Vec<SystemTime> = sources.iter().filter_map(|path| modified(path).ok()).collect();
+    Ok(times.len() == sources.len() && times.iter().all(|time| *time < made))
 }
 
 fn componentize(module: &[u8], folder: &Path) -> Result<Vec<u8>> {

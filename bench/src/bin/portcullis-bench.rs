@@ -12,6 +12,7 @@ use portcullis_bench::{report, upstream};
 
 /// Measures the gateway against a bare hyper reverse proxy.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Arguments {
     /// Only the rows that have a number to hold, in short windows.
     #[arg(long)]

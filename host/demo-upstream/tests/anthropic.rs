@@ -83,6 +83,7 @@ async fn reasoning_is_signed_and_the_signature_checked() {
     let body = anthropic(&server, &ask("demo", "why?", more.clone())).await.json();
     assert_eq!(body["content"][0]["type"], "thinking");
     assert_eq!(body["content"][1]["type"], "text");
+    assert!(body["usage"]["output_tokens_details"]["thinking_tokens"].as_u64().unwrap() > 5);
 
     let mut streaming = more.clone();
     streaming["stream"] = json!(true);

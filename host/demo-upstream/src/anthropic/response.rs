@@ -57,7 +57,7 @@ pub fn stop(finish: &Finish) -> (&'static str, Option<&str>) {
 /// Counts with the output so far: a stream's first event knows less than its last.
 pub fn usage(usage: &Usage, output: u64) -> Value {
     let input = &usage.input;
-    json!({
+    let mut counts = json!({
         "input_tokens": input.uncached,
         "cache_creation_input_tokens": input.cache_write_short + input.cache_write_long,
         "cache_read_input_tokens": input.cache_read,
@@ -67,7 +67,11 @@ pub fn usage(usage: &Usage, output: u64) -> Value {
         },
         "output_tokens": output,
         "service_tier": "standard",
-    })
+    });
+    if usage.reasoning > 0 && output == usage.output {
+        counts["output_tokens_details"] = json!({"thinking_tokens": usage.reasoning});
+    }
+    counts
 }
 
 /// FNV-1a over the text under four offsets. It proves nothing to an adversary; it notices an edit.
