@@ -57,14 +57,48 @@ impl Vector {
         serde_json::from_value(value).map_err(|error| format!("`{name}`: {error}"))
     }
 
-    /// Compares an answer with the expected one; says how they differ.
+    /// Compares an answer with the expected one; says where they differ.
     pub fn check(&self, answer: Value) -> Result<(), String> {
         let (expected, answer) = (comparable(self.output.clone()), comparable(answer));
-        if expected == answer {
+        let mut differences = Vec::new();
+        differ("", &expected, &answer, &mut differences);
+        if differences.is_empty() {
             return Ok(());
         }
-        let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
-        Err(format!("expected {}\nanswered {}", pretty(&expected), pretty(&answer)))
+        let more = differences.len().saturating_sub(SHOWN);
+        differences.truncate(SHOWN);
+        if more > 0 {
+            differences.push(format!("and {more} more"));
+        }
+        Err(differences.join("\n"))
+    }
+}
+
+/// Differences shown of one vector.
+const SHOWN: usize = 10;
+
+/// Where two values differ, by JSON pointer.
+fn differ(at: &str, expected: &Value, answer: &Value, differences: &mut Vec<String>) {
+    let step = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+    match (expected, answer) {
+        (Value::Object(one), Value::Object(other)) => {
+            for (name, value) in one {
+                match other.get(name) {
+                    Some(found) => differ(&step(name), value, found, differences),
+                    None => differences.push(format!("{}: expected {value}, is not there", step(name))),
+                }
+            }
+            let unexpected = other.iter().filter(|(name, _)| !one.contains_key(*name));
+            differences.extend(unexpected.map(|(name, value)| format!("{}: unexpected {value}", step(name))));
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (index, (value, found)) in one.iter().zip(other).enumerate() {
+                differ(&step(&index.to_string()), value, found, differences);
+            }
+        }
+        _ if expected == answer => {}
+        _ => differences
+            .push(format!("{}: expected {expected}, answered {answer}", if at.is_empty() { "output" } else { at })),
     }
 }
 
@@ -276,7 +310,7 @@ pub fn plain<T: Serialize>(value: T) -> Value {
 }
 
 /// Declares the test that runs a plugin's vectors natively: `portcullis_plugin::golden_vectors!(PolicyRules: policy);` in the
-/// plugin's `lib.rs`, beside `export!`. The crate needs `serde_json` among its dependencies.
+/// plugin's `lib.rs`, beside `export!`.
 #[macro_export]
 macro_rules! golden_vectors {
     ($plugin:ident: $($role:ident),+ $(,)?) => {
@@ -312,4 +346,72 @@ pub fn configure<P: crate::Instance>(vector: &Vector) -> Result<(), String> {
         value => value.to_string(),
     };
     crate::plugin::configured::<P>(&configuration).map(P::keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Context, Frame, Pair};
+
+    fn vector(value: Value) -> Vector {
+        serde_json::from_value(value).expect("a vector")
+    }
+
+    #[test]
+    fn parameters_have_defaults_and_may_hold_json_itself() {
+        let vector = vector(json!({
+            "about": "a", "function": "r.f",
+            "input": {"body": {"a": [1, {"b": null}]}, "frames": [{"event": "", "data": {"x": 1}}, {"event": "e", "data": "y"}],
+                "pair": {"name": "n", "value": "v"}},
+        }));
+        assert_eq!(vector.parameter::<String>("body").as_deref(), Ok(r#"{"a":[1,{"b":null}]}"#));
+        assert_eq!(vector.parameter("frames"), Ok(vec![Frame::data(r#"{"x":1}"#), Frame::named("e", "y")]));
+        assert_eq!(vector.parameter("pair"), Ok(Pair::new("n", "v")));
+        assert_eq!(vector.parameter::<Context>("context").map(|context| context.seed), Ok(7));
+        assert_eq!((vector.parameter::<Vec<u8>>("state"), vector.parameter("last")), (Ok(Vec::new()), Ok(true)));
+        assert_eq!(vector.parameter::<Option<String>>("content"), Ok(None));
+        assert_eq!(vector.parameter::<String>("head"), Err("the vector has no `head`".to_owned()));
+        assert!(vector.parameter::<u32>("body").is_err());
+    }
+
+    #[test]
+    fn json_in_strings_compares_as_json_and_state_not_at_all() {
+        let expected = vector(json!({"about": "a", "function": "r.f", "input": {},
+            "output": {"ok": {"state": [1], "body": {"b": 1, "a": 2}, "text": "{not json"}}}));
+        let answer = json!({"ok": {"state": [2, 3], "body": "{\"a\":2, \"b\":1}", "text": "{not json"}});
+        assert_eq!(expected.check(answer), Ok(()));
+    }
+
+    #[test]
+    fn a_difference_names_its_place() {
+        let expected = vector(json!({"about": "a", "function": "r.f", "input": {},
+            "output": {"ok": {"list": [1, 2], "a/b": 1, "gone": true}}}));
+        let why = expected.check(json!({"ok": {"list": [1, 3], "a/b": 1, "new": 0}})).expect_err("a difference");
+        assert_eq!(
+            why,
+            "/ok/gone: expected true, is not there\n/ok/list/1: expected 2, answered 3\n/ok/new: unexpected 0"
+        );
+        assert!(expected.check(json!({"ok": {"list": [1], "a/b": 1, "gone": true}})).is_err());
+        assert!(expected.check(json!({"err": "no"})).is_err());
+        let many = vector(json!({"about": "a", "function": "r.f", "input": {}, "output": vec![0; 12]}));
+        let why = many.check(json!(vec![1; 12])).expect_err("differences");
+        assert!(why.ends_with("and 2 more"), "{why}");
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_vector_is_an_error() {
+        assert!(
+            serde_json::from_value::<Vector>(json!({"about": "", "function": "f", "input": {}, "ouput": 1})).is_err()
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "1 of 1 vectors fail")]
+    fn a_vector_that_does_not_hold_fails_the_test() {
+        let directory = std::env::temp_dir().join(format!("portcullis-golden-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a folder");
+        let text = json!({"about": "", "function": "f", "input": {}, "output": 1}).to_string();
+        std::fs::write(directory.join("one.json"), text).expect("a file");
+        run(&directory, |_| Ok(json!(2)));
+    }
 }

@@ -32,6 +32,41 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    /// The status that an answer to the client has where its protocol names no other.
+    pub fn status(self) -> u16 {
+        match self {
+            FailureKind::InvalidRequest
+            | FailureKind::ContextLength
+            | FailureKind::ContentFilter
+            | FailureKind::UnsupportedFeature => 400,
+            FailureKind::Authentication => 401,
+            FailureKind::Permission => 403,
+            FailureKind::NotFound => 404,
+            FailureKind::RateLimited => 429,
+            FailureKind::Internal => 500,
+            FailureKind::Unavailable | FailureKind::UpstreamProtocol => 502,
+            FailureKind::Overloaded => 503,
+            FailureKind::Timeout => 504,
+        }
+    }
+
+    /// What an upstream's error status means where its body says nothing better. 529 is Anthropic's word for overload.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 => FailureKind::Authentication,
+            403 => FailureKind::Permission,
+            404 => FailureKind::NotFound,
+            408 | 504 => FailureKind::Timeout,
+            429 => FailureKind::RateLimited,
+            503 | 529 => FailureKind::Overloaded,
+            400..=499 => FailureKind::InvalidRequest,
+            500..=599 => FailureKind::Unavailable,
+            _ => FailureKind::UpstreamProtocol,
+        }
+    }
+}
+
 impl Field {
     pub fn new(name: impl Into<String>, value: impl Into<Json>) -> Self {
         Field { name: name.into(), value: value.into() }

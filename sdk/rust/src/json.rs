@@ -56,3 +56,46 @@ pub fn field<T: DeserializeOwned>(fields: &[Field], name: &str) -> Option<T> {
 pub fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Body {
+        items: Vec<u8>,
+    }
+
+    #[test]
+    fn a_client_s_fault_names_its_field() {
+        assert_eq!(parse::<Body>(r#"{"items":[1,2]}"#).expect("a body").items, [1, 2]);
+        let failure = parse::<Body>(r#"{"items":[1,"x"]}"#).expect_err("no number");
+        assert_eq!((failure.kind, failure.param.as_deref()), (FailureKind::InvalidRequest, Some("items[1]")));
+        let failure = parse::<Body>("{}").expect_err("no items");
+        assert_eq!((failure.kind, failure.param), (FailureKind::InvalidRequest, None));
+        assert!(failure.message.contains("items"), "{}", failure.message);
+        for broken in ["", "{", r#"{"items":[]} {}"#, r#"{"items":[300]}"#] {
+            assert_eq!(parse::<Body>(broken).expect_err("broken").kind, FailureKind::InvalidRequest, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_provider_s_fault_is_not_the_client_s() {
+        let failure = parse_upstream::<Body>("<html>").expect_err("no JSON");
+        assert_eq!((failure.kind, failure.param), (FailureKind::UpstreamProtocol, None));
+    }
+
+    #[test]
+    fn fields_are_read_by_name_and_shape() {
+        let fields = [Field::new("n", "7"), Field::new("null", "null")];
+        assert_eq!(field::<u32>(&fields, "n"), Some(7));
+        assert_eq!(field::<String>(&fields, "n"), None);
+        assert_eq!(field::<u32>(&fields, "null"), None);
+        assert_eq!(field::<u32>(&fields, "absent"), None);
+    }
+
+    #[test]
+    fn quotes_escape() {
+        assert_eq!(quote("a\"\\\u{1}é"), r#""a\"\\\u0001é""#);
+    }
+}

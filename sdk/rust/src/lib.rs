@@ -1,31 +1,4 @@
-//! Write Portcullis plugins in Rust.
-//!
-//! A plugin is a type that implements [`Plugin`] and the traits of the roles it fills, and one line that exports it:
-//!
-//! ```ignore
-//! use portcullis_plugin::prelude::*;
-//!
-//! struct NoNights;
-//!
-//! impl Plugin for NoNights {
-//!     type Config = NoConfig;
-//!     fn manifest() -> Manifest {
-//!         Manifest { stages: Stages::REQUEST, ..Manifest::new("no-nights", "1.0.0", "refuses requests at night") }
-//!     }
-//!     fn configure(_: NoConfig) -> Result<Self, String> { Ok(NoNights) }
-//! }
-//!
-//! impl Policy for NoNights {
-//!     fn evaluate_request(&self, context: &Context, _: &Subject, _: Option<&Request>) -> Result<PolicyVerdict, Failure> {
-//!         let hour = context.now / 3_600_000 % 24;
-//!         Ok(if hour < 6 { deny("policy.night", 403, "The office is closed.") } else { PolicyVerdict::Allow })
-//!     }
-//! }
-//!
-//! portcullis_plugin::export!(NoNights: policy);
-//! ```
-//!
-//! Every role has its module, named as in the contract (`wit/`), which is the specification.
+#![doc = include_str!("../README.md")]
 
 pub mod bindings;
 pub mod dialect;
@@ -51,3 +24,13 @@ pub use plugin::{NoConfig, Plugin};
 
 #[doc(hidden)]
 pub use serde;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_useful_policy_is_short() {
+        let readme = include_str!("../README.md");
+        let code = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the example");
+        assert!(code.contains("impl Policy") && code.lines().count() < 40, "{} lines", code.lines().count());
+    }
+}

@@ -1,4 +1,15 @@
-//! What a plugin says of itself.
+//! What a plugin says of itself: who it is, what it wants to see, and by role its routes, endpoints, models or stages.
+//!
+//! ```
+//! use portcullis_plugin::prelude::*;
+//!
+//! let manifest = Manifest {
+//!     access: Access::READ,
+//!     stages: Stages::REQUEST_AND_TARGET,
+//!     ..Manifest::new("my-policy", env!("CARGO_PKG_VERSION"), "One line for people")
+//! };
+//! assert!(manifest.access.content_read && !manifest.access.content_write);
+//! ```
 
 pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
     Access, Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality, Rates,
@@ -7,7 +18,8 @@ pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
 use crate::ir::Condition;
 
 impl Manifest {
-    /// A manifest without routes, endpoints or models.
+    /// A manifest that asks for nothing and offers nothing: a start for struct update syntax. The name must be that of the
+    /// file, `NAME.wasm`; the version semantic.
     pub fn new(name: &str, version: &str, summary: &str) -> Self {
         Manifest {
             name: name.to_owned(),
@@ -26,15 +38,67 @@ impl Manifest {
 impl Access {
     /// Metadata only.
     pub const NONE: Access = Access { content_read: false, content_write: false };
+    /// Prompts and answers may be read.
     pub const READ: Access = Access { content_read: true, content_write: false };
+    /// … and changed, which no one can who may not read.
     pub const WRITE: Access = Access { content_read: true, content_write: true };
 }
 
 impl Stages {
+    /// Never asked.
     pub const NONE: Stages = Stages { request: false, target: false, response: false };
+    /// Before routing.
     pub const REQUEST: Stages = Stages { request: true, target: false, response: false };
     /// Before routing and before each attempt.
     pub const REQUEST_AND_TARGET: Stages = Stages { request: true, target: true, response: false };
+    /// After the answer.
+    pub const RESPONSE: Stages = Stages { request: false, target: false, response: true };
+}
+
+impl Route {
+    /// A route by `POST` with its model at this place, and everything else absent: a start for struct update syntax.
+    pub fn post(name: &str, operation: &str, format: &str, path: &str, model: Location) -> Self {
+        Route {
+            name: name.to_owned(),
+            operation: operation.to_owned(),
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            when_header: None,
+            format: format.to_owned(),
+            model,
+            stream: Location::Absent,
+            output_limit: Vec::new(),
+            reencode_when: Vec::new(),
+            features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
+            request_texts: TextMap::plain(),
+            answer_texts: TextMap::plain(),
+            stream_texts: TextMap::plain(),
+            stream_framing: Framing::Sse,
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint by `POST` whose model stands at `/model`, without headers of its own, every frame metered: a start for
+    /// struct update syntax.
+    pub fn post(name: &str, operation: &str, format: &str, path: &str) -> Self {
+        Endpoint {
+            name: name.to_owned(),
+            operation: operation.to_owned(),
+            format: format.to_owned(),
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            fixed_headers: Vec::new(),
+            forward_headers: Vec::new(),
+            answer_headers: Vec::new(),
+            model: Location::Body("/model".to_owned()),
+            usage_flag: None,
+            meter_frames: Vec::new(),
+            stream_framing: Framing::Sse,
+        }
+    }
 }
 
 impl Condition {
@@ -63,6 +127,7 @@ impl TextMap {
 }
 
 impl Rates {
+    /// No price at all, which the gateway never takes for free.
     pub const UNKNOWN: Rates = Rates {
         input: None,
         output: None,
