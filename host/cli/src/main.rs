@@ -1,1 +1,104 @@
-fn main(){}
+//! The `portcullis` program.
+
+mod check;
+mod demo;
+mod keys;
+mod logging;
+mod plugins;
+mod running;
+mod serve;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Fewer system calls than the C library's allocator for the many short-lived strings of a request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "portcullis", version, about = "An LLM gateway whose every moving part is a WebAssembly component")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Listen here instead of at `server.listen`.
+        #[arg(long)]
+        listen: Option<std::net::SocketAddr>,
+    },
+    /// Try it: a gateway with a demo provider on loopback, a key and a curl to paste.
+    Demo(demo::DemoArguments),
+    /// Make, list and revoke API keys.
+    Key {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: keys::KeyAction,
+    },
+    /// Validate the configuration and the plugins it runs.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
+    /// Inspect plugins.
+    Plugin {
+        #[command(subcommand)]
+        action: plugins::PluginAction,
+    },
+    /// Who used what, and what it cost.
+    Usage {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(flatten)]
+        arguments: usage::UsageArguments,
+    },
+    /// Compile a component from standard input to standard output: how the gateway compiles apart from itself.
+    #[command(hide = true)]
+    CompileComponent,
+}
+
+#[derive(clap::Args)]
+struct ConfigArgument {
+    /// The configuration file. Default: `portcullis.toml` where it is there, else the defaults.
+    #[arg(long, short, env = "PORTCULLIS_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgument {
+    fn path(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(portcullis_gateway::default_config_path)
+    }
+
+    fn load(&self) -> anyhow::Result<portcullis_gateway::config::Config> {
+        let environment = portcullis_gateway::config::ProcessEnvironment;
+        Ok(portcullis_gateway::config::Config::load(self.path().as_deref(), &environment)?)
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::CompileComponent => return portcullis_runtime::compile_standard_input(),
+        Command::Serve { config, listen } => serve::run(&config, listen),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Key { config, action } => keys::run(&config, action),
+        Command::Check { config } => check::run(&config),
+        Command::Plugin { action } => plugins::run(action),
+        Command::Usage { config, arguments } => usage::run(&config, arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

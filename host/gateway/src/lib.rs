@@ -1,1 +1,25 @@
+//! The gateway: listener, request pipeline, upstream client.
+//!
+//! The modules follow a request's path: [`server`] accepts, `service` finds who serves it, `pipeline` takes it through every
+//! plugin role, `upstream` reaches the provider. A [`Gateway`] holds what requests share; each request pins a `Snapshot` of
+//! plugins and configuration to its last byte (invariant 8).
 
+mod answer;
+mod auth;
+mod catalog;
+pub mod config;
+mod endpoint;
+mod gateway;
+mod models;
+mod observing;
+mod pipeline;
+mod receipts;
+mod route;
+pub mod server;
+mod service;
+mod snapshot;
+mod text_map;
+mod upstream;
+
+pub use gateway::{Gateway, Parts, default_config_path};
+pub use observing::Observing;

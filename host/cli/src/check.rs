@@ -1,0 +1,63 @@
+//! `portcullis check`: the configuration and every plugin file as `serve` would take them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use portcullis_gateway::config::Config;
+use portcullis_runtime::{Runtime, check_component};
+
+use crate::{ConfigArgument, running};
+
+pub fn run(argument: &ConfigArgument) -> Result<()> {
+    let path = argument.path();
+    let config = argument.load()?;
+    match &path {
+        Some(path) => println!("{}: ok", path.display()),
+        None => println!("no configuration file: the defaults serve"),
+    }
+    for (name, provider) in &config.providers {
+        if provider.api_key.as_ref().is_some_and(portcullis_gateway::config::Secret::is_literal) {
+            println!(
+                "providers.{name}.api_key: warning: a secret stands in the file; prefer a reference, \"${{NAME}}\""
+            );
+        }
+    }
+    let runtime = running::runtime(&config)?;
+    let problems = check_plugins(&config, &runtime)?;
+    if problems > 0 {
+        bail!("{problems} {} found", if problems == 1 { "problem was" } else { "problems were" });
+    }
+    Ok(())
+}
+
+fn check_plugins(config: &Config, runtime: &Arc<Runtime>) -> Result<usize> {
+    let directory = &config.plugins.directory;
+    let mut files: Vec<_> = std::fs::read_dir(directory)
+        .with_context(|| format!("plugins.directory {}", directory.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    files.sort();
+    let mut problems = 0;
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    for path in &files {
+        let settings = config.plugin.get(&stem(path)).cloned().unwrap_or_default().settings();
+        match check_component(runtime, path, &settings) {
+            Ok(report) => println!("{}: ok, version {}, {} vectors", path.display(), report.version, report.vectors),
+            Err(error) => {
+                problems += 1;
+                println!("{}: {error}", path.display());
+            }
+        }
+    }
+    let missing = |name: &str| !files.iter().any(|path| stem(path) == name);
+    for name in config.plugin.keys().filter(|name| missing(name)) {
+        println!("plugin.{name}: warning: there is no {name}.wasm in {}", directory.display());
+    }
+    for (name, provider) in config.providers.iter().filter(|(_, provider)| missing(&provider.plugin)) {
+        problems += 1;
+        println!("providers.{name}: there is no {}.wasm in {}", provider.plugin, directory.display());
+    }
+    Ok(problems)
+}

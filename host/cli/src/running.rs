@@ -1,0 +1,137 @@
+//! A gateway put together from its parts: store, ledger, runtime, plugins, listener.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use portcullis_core::SystemClock;
+use portcullis_gateway::config::Config;
+use portcullis_gateway::server::{self, Server};
+use portcullis_gateway::{Gateway, Observing, Parts};
+use portcullis_runtime::{Compiler, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
+use portcullis_store::{Ledger, LedgerOptions, Store, StoreOptions};
+
+/// How often idle upstream connections are looked through.
+const TRIM: Duration = Duration::from_secs(10);
+
+/// Everything that runs.
+pub struct Running {
+    pub gateway: Arc<Gateway>,
+    pub plugins: Arc<PluginManager>,
+    pub store: Store,
+    server: Server,
+    ledger: Ledger,
+    observing: Observing,
+}
+
+impl Running {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// When the store, the plugin folder or the address is not to be had, or the configuration contradicts itself.
+    pub async fn start(config: Config, listen: Option<SocketAddr>) -> Result<Self> {
+        let store = Store::open(&StoreOptions::at(&config.store.path))
+            .await
+            .with_context(|| format!("the store at {}", config.store.path.display()))?;
+        let keys = Arc::new(store.key_cache().await.context("the keys")?);
+        let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
+        let address = listen.unwrap_or(config.server.listen);
+        let runtime = runtime(&config)?;
+        let directory = config.plugins.directory.clone();
+        let settings = plugin_settings(&config);
+        let parts = Parts { keys, ledger: ledger.clone(), clock: Arc::new(SystemClock) };
+        let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
+        let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
+        let observing = Observing::start(&gateway);
+        let server = server::serve(Arc::clone(&gateway), address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
+        tokio::spawn(trim(Arc::downgrade(&gateway)));
+        Ok(Running { gateway, plugins, store, server, ledger, observing })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Puts a new configuration in service, or keeps the old one and says why.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn reconfigure(&self, config: Config) -> Result<()> {
+        self.gateway.check(&config).map_err(anyhow::Error::msg)?;
+        let (plugins, settings) = (Arc::clone(&self.plugins), plugin_settings(&config));
+        // Settings go first: they alone can still be refused, by a plugin that does not like its configuration.
+        let applied = tokio::task::spawn_blocking(move || plugins.apply_settings(settings)).await?;
+        applied.map_err(|problems| {
+            let lines = problems.iter().map(|problem| format!("plugin {}: {}", problem.plugin, problem.reason));
+            anyhow::Error::msg(lines.collect::<Vec<_>>().join("; "))
+        })?;
+        self.gateway.reconfigure(config).map_err(anyhow::Error::msg)
+    }
+
+    /// Lets requests under way end, then writes what is left. False when some had to be cut.
+    pub async fn stop(self, within: Duration) -> bool {
+        let drained = self.server.drain(within).await;
+        self.plugins.shutdown();
+        self.observing.stop().await;
+        if let Err(error) = self.ledger.close().await {
+            tracing::error!(%error, "the ledger was not written to its end; the next start does");
+        }
+        drained
+    }
+}
+
+/// An engine as the configuration wants it, which compiles in another process of this program.
+pub fn runtime(config: &Config) -> Result<Arc<Runtime>> {
+    let compiler =
+        std::env::current_exe().ok().map(|program| Compiler { program, arguments: vec!["compile-component".into()] });
+    let options = RuntimeOptions {
+        cache_dir: Some(config.plugins.cache.clone()),
+        compiler,
+        development: config.server.development,
+        max_instances: config.plugins.instances,
+        rescan: Duration::from_secs(config.plugins.rescan_seconds.max(1)),
+        ..RuntimeOptions::default()
+    };
+    Ok(Runtime::new(options)?)
+}
+
+pub fn plugin_settings(config: &Config) -> HashMap<String, PluginSettings> {
+    config.plugin.iter().map(|(name, section)| (name.clone(), section.settings())).collect()
+}
+
+async fn start_plugins(
+    gateway: &Arc<Gateway>,
+    runtime: Arc<Runtime>,
+    directory: PathBuf,
+    settings: HashMap<String, PluginSettings>,
+) -> Result<Arc<PluginManager>> {
+    let publish = {
+        let gateway = Arc::clone(gateway);
+        Box::new(move |set: &[_]| gateway.publish(set))
+    };
+    // Compiling takes seconds where the cache is cold, and the manager waits for its first set.
+    let started =
+        tokio::task::spawn_blocking(move || PluginManager::start(runtime, directory, settings, publish)).await?;
+    let plugins = started.context("the plugin folder; `[plugins] directory` says where it is")?;
+    for status in plugins.status() {
+        match &status.state {
+            PluginState::Loaded => tracing::debug!(plugin = %status.name, "loaded"),
+            state => tracing::warn!(plugin = %status.name, ?state, "a plugin is not in service"),
+        }
+    }
+    Ok(plugins)
+}
+
+async fn trim(gateway: std::sync::Weak<Gateway>) {
+    let mut tick = tokio::time::interval(TRIM);
+    loop {
+        tick.tick().await;
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.trim();
+    }
+}

@@ -1,0 +1,293 @@
+//! What can be reached: connections, the models each offers, and what those cost.
+//!
+//! Built once for each set of plugins and configuration; a request keeps the one it started with (invariant 8).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use portcullis_core::Name;
+use portcullis_core::price::{Price, PriceList, Rates, Tier, parse_day};
+use portcullis_runtime::contract::manifest;
+use portcullis_runtime::{Plugin, Role};
+
+use crate::config::{AuthScheme, Config, ProviderConfig};
+use crate::endpoint::Endpoint;
+use crate::upstream::{Address, Health};
+
+/// A provider plugin with an address and a credential.
+pub struct Connection {
+    pub name: Name,
+    pub plugin: Arc<Plugin>,
+    pub address: Arc<Address>,
+    /// The credential as a header, marked sensitive so that nothing prints it.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    pub region: Option<String>,
+    pub stream_usage: bool,
+    /// Endpoints by operation.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub health: Arc<Health>,
+    offers_any: bool,
+}
+
+impl Connection {
+    /// The endpoint for an operation; of several, one that speaks this format.
+    pub fn endpoint(&self, operation: &str, format: &str) -> Option<&Arc<Endpoint>> {
+        let mut fitting = self.endpoints.iter().filter(|endpoint| endpoint.operation == operation);
+        let first = fitting.next()?;
+        Some(std::iter::once(first).chain(fitting).find(|endpoint| endpoint.format == format).unwrap_or(first))
+    }
+}
+
+/// What is known of one model.
+#[derive(Debug, Clone)]
+pub struct ModelFacts {
+    pub id: Name,
+    pub aliases: Vec<String>,
+    pub operations: Vec<String>,
+    /// Tokens of input and output together; 0 where unknown.
+    pub context: u32,
+    /// Tokens; 0 where unknown.
+    pub max_output: u32,
+    pub capabilities: Vec<String>,
+    pub quality: Option<f32>,
+    pub prices: PriceList,
+    /// Whether the catalogue knows it, so that its capabilities can be relied on.
+    pub known: bool,
+}
+
+/// One model of one connection: what a request can be sent to.
+#[derive(Clone)]
+pub struct Offer {
+    pub connection: Arc<Connection>,
+    pub model: Arc<ModelFacts>,
+}
+
+/// Everything on offer.
+#[derive(Default)]
+pub struct Catalog {
+    connections: HashMap<Name, Arc<Connection>>,
+    offers: Vec<Offer>,
+    /// Offers by model id and alias, without the connection's name.
+    by_name: HashMap<String, Vec<Offer>>,
+    auto: Vec<Offer>,
+    overrides: Vec<(String, Price)>,
+}
+
+impl Catalog {
+    /// Joins the operator's connections with the provider plugins' catalogues. A connection whose plugin is not loaded is
+    /// left out with a warning: dropping the plugin in brings it to life.
+    pub fn build(
+        config: &Config,
+        plugins: &[Arc<Plugin>],
+        health_of: &dyn Fn(&str) -> Arc<Health>,
+    ) -> Result<Self, String> {
+        let mut catalog = Catalog::default();
+        for price in &config.pricing.price {
+            let entry = price.price().map_err(|error| error.to_string())?;
+            catalog.overrides.push((price.model.clone(), entry));
+        }
+        for (name, provider) in &config.providers {
+            let found = plugins.iter().find(|plugin| plugin.name() == provider.plugin && has_role(plugin));
+            let Some(plugin) = found else {
+                tracing::warn!(provider = %name, plugin = %provider.plugin, "no such provider plugin is loaded");
+                continue;
+            };
+            let connection = Arc::new(connect(name, provider, plugin, health_of(name))?);
+            for model in catalog.models_of(&connection, provider) {
+                catalog.add(Offer { connection: Arc::clone(&connection), model: Arc::new(model) });
+            }
+            catalog.connections.insert(connection.name.clone(), connection);
+        }
+        catalog.auto = catalog.auto_offers(&config.routing.auto);
+        Ok(catalog)
+    }
+
+    /// What a model's name, as a client gives it, can mean: `auto`, `connection/model`, or a bare name of the catalogue.
+    pub fn resolve(&self, operation: &str, name: &str) -> Vec<Offer> {
+        let fits = |offer: &&Offer| offer.model.operations.iter().any(|known| known == operation);
+        if name == "auto" {
+            return self.auto.iter().filter(fits).cloned().collect();
+        }
+        if let Some((connection, model)) = name.split_once('/')
+            && let Some(connection) = self.connections.get(connection)
+        {
+            let named = self.by_name.get(model).into_iter().flatten();
+            if let Some(offer) = named.filter(fits).find(|offer| Arc::ptr_eq(&offer.connection, connection)) {
+                return vec![offer.clone()];
+            }
+            return self.any(connection, model, operation).into_iter().collect();
+        }
+        if let Some(offers) = self.by_name.get(name) {
+            return offers.iter().filter(fits).cloned().collect();
+        }
+        Vec::new()
+    }
+
+    /// Every offer, for the list of models.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+
+    pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.connections.values()
+    }
+
+    /// The facts of the model that answered, where a connection's catalogue knows the name it gave: settlement prices the
+    /// model that answered (invariant 4).
+    pub fn answered(&self, connection: &Arc<Connection>, name: &str) -> Option<Arc<ModelFacts>> {
+        let offers = self.by_name.get(name)?;
+        offers.iter().find(|offer| Arc::ptr_eq(&offer.connection, connection)).map(|offer| Arc::clone(&offer.model))
+    }
+
+    fn any(&self, connection: &Arc<Connection>, model: &str, operation: &str) -> Option<Offer> {
+        if !connection.offers_any || model.is_empty() {
+            return None;
+        }
+        let facts = ModelFacts { operations: vec![operation.to_owned()], ..self.unlisted(connection, model) };
+        Some(Offer { connection: Arc::clone(connection), model: Arc::new(facts) })
+    }
+
+    fn add(&mut self, offer: Offer) {
+        for name in std::iter::once(&*offer.model.id).chain(offer.model.aliases.iter().map(String::as_str)) {
+            self.by_name.entry(name.to_owned()).or_default().push(offer.clone());
+        }
+        self.offers.push(offer);
+    }
+
+    fn auto_offers(&self, chosen: &[String]) -> Vec<Offer> {
+        if chosen.is_empty() {
+            return self.offers.clone();
+        }
+        chosen.iter().flat_map(|name| self.resolve("chat", name)).collect()
+    }
+
+    fn models_of(&self, connection: &Connection, provider: &ProviderConfig) -> Vec<ModelFacts> {
+        let listed = connection.plugin.manifest().models.iter();
+        let mut models: Vec<ModelFacts> = listed
+            .filter(|model| provider.only.is_empty() || provider.only.contains(&model.id))
+            .map(|model| self.listed(connection, model))
+            .collect();
+        for name in &provider.models {
+            if name != "*" && !models.iter().any(|model| *model.id == **name || model.aliases.contains(name)) {
+                models.push(self.unlisted(connection, name));
+            }
+        }
+        models
+    }
+
+    fn listed(&self, connection: &Connection, model: &manifest::Model) -> ModelFacts {
+        let prices = model.prices.iter().filter_map(price).collect();
+        ModelFacts {
+            id: model.id.as_str().into(),
+            aliases: model.aliases.clone(),
+            operations: model.operations.clone(),
+            context: model.context,
+            max_output: model.max_output,
+            capabilities: model.capabilities.clone(),
+            quality: model.quality.as_ref().map(|quality| quality.score),
+            prices: self.prices(connection, &model.id, prices),
+            known: true,
+        }
+    }
+
+    fn unlisted(&self, connection: &Connection, name: &str) -> ModelFacts {
+        ModelFacts {
+            id: name.into(),
+            aliases: Vec::new(),
+            operations: vec!["chat".to_owned()],
+            context: 0,
+            max_output: 0,
+            capabilities: Vec::new(),
+            quality: None,
+            prices: self.prices(connection, name, Vec::new()),
+            known: false,
+        }
+    }
+
+    /// The operator's own price where there is one, else the catalogue's.
+    fn prices(&self, connection: &Connection, model: &str, catalogue: Vec<Price>) -> PriceList {
+        let exact = format!("{}/{model}", connection.name);
+        let any = format!("{}/*", connection.name);
+        let named = |wanted: &str| self.overrides.iter().find(|(name, _)| name == wanted);
+        match named(&exact).or_else(|| named(&any)) {
+            Some((_, price)) => PriceList::new(vec![price.clone()]),
+            None => PriceList::new(catalogue),
+        }
+    }
+}
+
+fn has_role(plugin: &Plugin) -> bool {
+    plugin.roles().contains(&Role::Provider)
+}
+
+fn connect(
+    name: &str,
+    provider: &ProviderConfig,
+    plugin: &Arc<Plugin>,
+    health: Arc<Health>,
+) -> Result<Connection, String> {
+    let address =
+        Address::parse(&provider.base_url).ok_or_else(|| format!("providers.{name}.base_url is not a URL"))?;
+    let endpoints = plugin.manifest().endpoints.iter();
+    let endpoints = endpoints.map(|endpoint| Endpoint::compile(endpoint).map(Arc::new)).collect::<Result<_, _>>()?;
+    let credential = provider.api_key.as_ref().map(|key| {
+        let (header, value) = match &provider.auth {
+            AuthScheme::Bearer => (http::header::AUTHORIZATION, format!("Bearer {}", key.expose())),
+            AuthScheme::Header(header) => (header.clone(), key.expose().to_owned()),
+        };
+        let mut value =
+            HeaderValue::from_str(&value).map_err(|_| format!("providers.{name}.api_key is no header value"))?;
+        value.set_sensitive(true);
+        Ok::<_, String>((header, value))
+    });
+    Ok(Connection {
+        name: name.into(),
+        plugin: Arc::clone(plugin),
+        address: Arc::new(address),
+        credential: credential.transpose()?,
+        region: provider.region.clone(),
+        stream_usage: provider.stream_usage,
+        endpoints,
+        health,
+        offers_any: provider.models.iter().any(|model| model == "*"),
+    })
+}
+
+/// A catalogue's price; one with a malformed day is left out with a warning, which leaves the price unknown and never zero.
+fn price(price: &manifest::Price) -> Option<Price> {
+    let Ok(effective) = parse_day(&price.effective) else {
+        tracing::warn!(day = %price.effective, "a catalogue's price has no valid day");
+        return None;
+    };
+    let tiers = price.tiers.iter().map(|tier| Tier { above: tier.above, rates: rates(&tier.rates) }).collect();
+    Some(Price { effective, source: price.source.clone(), rates: rates(&price.rates), tiers })
+}
+
+fn rates(rates: &manifest::Rates) -> Rates {
+    Rates {
+        input: rates.input,
+        output: rates.output,
+        cache_read: rates.cache_read,
+        cache_write_short: rates.cache_write_short,
+        cache_write_long: rates.cache_write_long,
+        reasoning: rates.reasoning,
+        audio_input: rates.audio_input,
+        audio_output: rates.audio_output,
+        image: rates.image,
+        search: rates.search,
+    }
+}
+
+/// Connections' health outlives configurations: a reload forgets no open breaker.
+#[derive(Default)]
+pub struct HealthRegistry {
+    by_name: std::sync::Mutex<BTreeMap<String, Arc<Health>>>,
+}
+
+impl HealthRegistry {
+    pub fn of(&self, name: &str, make: impl FnOnce() -> Health) -> Arc<Health> {
+        let mut all = self.by_name.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(all.entry(name.to_owned()).or_insert_with(|| Arc::new(make())))
+    }
+}

@@ -1,0 +1,134 @@
+//! `portcullis.toml`: typed, every key documented where it is declared, an unknown key an error with a suggestion.
+//!
+//! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
+
+mod error;
+mod limits;
+mod plugin;
+mod pricing;
+mod provider;
+mod routing;
+mod secret;
+mod server;
+mod store;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use error::ConfigError;
+pub use limits::{GuardOverflow, LimitsConfig};
+pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
+pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
+pub use provider::{AuthScheme, ProviderConfig};
+pub use routing::RoutingConfig;
+pub use secret::{Environment, ProcessEnvironment, Secret};
+pub use server::ServerConfig;
+pub use store::StoreConfig;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where and how the gateway listens.
+    pub server: ServerConfig,
+    /// Sizes and times that bound a request.
+    pub limits: LimitsConfig,
+    /// The embedded database.
+    pub store: StoreConfig,
+    /// Where plugins are and how they are watched.
+    pub plugins: PluginsConfig,
+    /// How each plugin runs, by its name: `[plugin.pii]`. A plugin without a section runs with the defaults.
+    pub plugin: BTreeMap<String, PluginConfig>,
+    /// Connections to providers, by a name of the operator's choice: `[providers.openai]`.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// How `auto` and shared model names find their target.
+    pub routing: RoutingConfig,
+    /// What things cost where the plugins' catalogues do not say.
+    pub pricing: PricingConfig,
+}
+
+/// What serves when there is no file: the two providers whose keys are in the environment.
+const DEFAULT: &str = include_str!("config/default.toml");
+
+impl Config {
+    /// Reads a file; with `None`, the defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, has an unknown key or a value of the wrong type, or names an
+    /// environment variable that is not set.
+    pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            let mut config = Config::parse(DEFAULT, "defaults")?;
+            config.providers.retain(|_, provider| provider.api_key.as_ref().is_some_and(|key| key.is_set(environment)));
+            return config.finish(environment);
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(&text, &path.display().to_string())?.finish(environment)
+    }
+
+    /// Parses a file's text without resolving its environment references.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), but for the environment.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(name, text, &error))
+    }
+
+    fn finish(mut self, environment: &dyn Environment) -> Result<Self, ConfigError> {
+        for (name, provider) in &mut self.providers {
+            provider.resolve(name, environment)?;
+        }
+        for price in &self.pricing.price {
+            price.check()?;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    impl Environment for HashMap<&str, &str> {
+        fn get(&self, name: &str) -> Option<String> {
+            HashMap::get(self, name).map(|value| (*value).to_owned())
+        }
+    }
+
+    #[test]
+    fn the_example_is_the_documentation_and_parses() {
+        let text = include_str!("../../../portcullis.example.toml");
+        let config = Config::parse(text, "example").unwrap();
+        assert!(!config.providers.is_empty());
+        assert!(!config.plugin.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_a_suggestion() {
+        let error = Config::parse("[server]\nlistn = \"127.0.0.1:1\"\n", "portcullis.toml").unwrap_err().to_string();
+        assert!(error.contains("portcullis.toml:2"), "{error}");
+        assert!(error.contains("did you mean `listen`"), "{error}");
+    }
+
+    #[test]
+    fn secrets_come_from_the_environment() {
+        let text = "[providers.x]\nplugin = \"openai\"\nbase_url = \"https://x.example/v1\"\napi_key = \"${X_KEY}\"\n";
+        let config = Config::parse(text, "t").unwrap().finish(&HashMap::from([("X_KEY", "s3cret")])).unwrap();
+        let provider = &config.providers["x"];
+        assert_eq!(provider.api_key.as_ref().unwrap().expose(), "s3cret");
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let error = Config::parse(text, "t").unwrap().finish(&HashMap::new()).unwrap_err().to_string();
+        assert!(error.contains("X_KEY") && error.contains("providers.x.api_key"), "{error}");
+    }
+
+    #[test]
+    fn with_no_file_only_providers_with_keys_are_there() {
+        let config = Config::load(None, &HashMap::from([("ANTHROPIC_API_KEY", "k")])).unwrap();
+        assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["anthropic"]);
+    }
+}

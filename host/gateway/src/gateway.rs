@@ -1,0 +1,130 @@
+//! The gateway as a whole: what every request shares, and how a new set of plugins or a new configuration takes its place.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use portcullis_core::{Clock, Receipt};
+use portcullis_runtime::Plugin;
+use portcullis_store::{KeyCache, Ledger};
+
+use crate::catalog::HealthRegistry;
+use crate::config::Config;
+use crate::observing::Notices;
+use crate::snapshot::Snapshot;
+use crate::upstream::Pool;
+
+/// What every request shares.
+pub struct Gateway {
+    current: ArcSwap<Snapshot>,
+    /// The two inputs of a snapshot: a change of either builds a new one from both, one change at a time.
+    inputs: Mutex<Inputs>,
+    health: HealthRegistry,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) keys: Arc<KeyCache>,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Set while somebody tells observers.
+    notices: OnceLock<Notices>,
+}
+
+struct Inputs {
+    config: Arc<Config>,
+    plugins: Vec<Arc<Plugin>>,
+}
+
+/// What a gateway keeps its records with.
+pub struct Parts {
+    pub keys: Arc<KeyCache>,
+    pub ledger: Ledger,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Gateway {
+    /// A gateway without plugins: they come by [`publish`](Self::publish).
+    ///
+    /// # Errors
+    /// A sentence for the operator when the configuration contradicts itself.
+    pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, String> {
+        let config = Arc::new(config);
+        let health = HealthRegistry::default();
+        let snapshot = Snapshot::build(Arc::clone(&config), &[], &health)?;
+        Ok(Arc::new(Gateway {
+            current: ArcSwap::from_pointee(snapshot),
+            inputs: Mutex::new(Inputs { config, plugins: Vec::new() }),
+            health,
+            pool: Arc::new(Pool::default()),
+            keys: parts.keys,
+            ledger: parts.ledger,
+            clock: parts.clock,
+            notices: OnceLock::new(),
+        }))
+    }
+
+    /// What a request that begins now works with, to its last byte (invariant 8).
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Puts a new set of plugins in service, at once and for every request that begins from now on.
+    ///
+    /// # Errors
+    /// Why the set cannot serve (routes that conflict, malformed pointers, …); the old one then stays.
+    pub fn publish(&self, plugins: &[Arc<Plugin>]) -> Result<(), String> {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health)?;
+        inputs.plugins = plugins.to_vec();
+        self.current.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Whether a configuration could be put in service.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn check(&self, config: &Config) -> Result<(), String> {
+        let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        Snapshot::build(Arc::new(config.clone()), &inputs.plugins, &self.health).map(|_| ())
+    }
+
+    /// Puts a new configuration in service. What is read at start only keeps its value.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn reconfigure(&self, config: Config) -> Result<(), String> {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = Arc::new(config);
+        let snapshot = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health)?;
+        inputs.config = config;
+        self.current.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    pub(crate) fn observed_by(&self, notices: Notices) {
+        // The first one stays: a gateway has one task that tells observers.
+        let _ = self.notices.set(notices);
+    }
+
+    /// Leaves a receipt for the observers, if there are any.
+    pub(crate) fn notify(&self, snapshot: &Snapshot, receipt: Receipt) {
+        if snapshot.observers.is_empty() {
+            return;
+        }
+        if let Some(notices) = self.notices.get()
+            && notices.try_send(Arc::new(receipt)).is_err()
+        {
+            tracing::warn!("observers are behind; a receipt was not shown to them");
+        }
+    }
+
+    /// Closes upstream connections that have waited too long. To be called every few seconds.
+    pub fn trim(&self) {
+        self.pool.trim();
+    }
+}
+
+/// Where the operator's file is looked for when no path is given.
+pub fn default_config_path() -> Option<PathBuf> {
+    let path = PathBuf::from("portcullis.toml");
+    path.is_file().then_some(path)
+}

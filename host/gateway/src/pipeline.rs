@@ -1,0 +1,24 @@
+//! One chat request through every role, in the order of the files' names as the design has it:
+//! policy → guard → route → for each attempt: policy with target → reserve → encode → dispatch → decode → guard → encode →
+//! client → settle → receipt.
+
+mod attempt;
+mod chat;
+mod exchange;
+mod facts;
+mod failure;
+mod guard;
+mod money;
+mod plan;
+mod policy;
+mod record;
+mod request;
+mod stream;
+mod stream_guard;
+mod translate;
+mod whole;
+
+pub(crate) use chat::chat;
+pub(crate) use exchange::{Arrival, Exchange};
+pub(crate) use failure::{Stop, wire_error};
+pub(crate) use stream::AnswerStream;

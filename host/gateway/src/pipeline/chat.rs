@@ -1,0 +1,134 @@
+//! The request's path: what the module's head lists, step by step.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use http::Response;
+use portcullis_runtime::contract::{chat, guard, types};
+
+use super::attempt::{Attempted, Running};
+use super::facts::{Facts, invalid};
+use super::record::Outcome;
+use super::{Arrival, Exchange, Stop, wire_error};
+use crate::answer::AnswerBody;
+
+/// What is sent on: the client's body after the guards, and its decoded form where somebody needed it.
+pub(super) struct Inbound {
+    pub body: ByteString,
+    pub decoded: Option<chat::Request>,
+}
+
+/// Serves a chat request.
+pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> {
+    let context = types::Context {
+        now: arrival.now,
+        seed: 0,
+        request_id: arrival.request_id.to_string(),
+        development: arrival.snapshot.config.server.development,
+    };
+    let facts = match ByteString::try_from(body) {
+        Err(_) => Err(invalid(None, "the body is not UTF-8".to_owned())),
+        Ok(body) => {
+            Facts::read(&arrival.route, &body, &arrival.path, &arrival.key.id.to_string()).map(|facts| (facts, body))
+        }
+    };
+    let (facts, body) = match facts {
+        Ok(read) => read,
+        Err(failure) => {
+            let mut response = wire_error(Some(&arrival.route.plugin), &context, &failure);
+            response.headers_mut().insert("x-request-id", arrival.correlation);
+            return response;
+        }
+    };
+    let mut exchange = Exchange::new(arrival, facts);
+    let prepared = exchange.prepare(body);
+    match prepared {
+        Ok((inbound, targets)) => dispatch(exchange, inbound, targets).await,
+        Err(stop) => end(exchange, &stop),
+    }
+}
+
+/// Answers with an error and enters the request.
+fn end(mut exchange: Box<Exchange>, stop: &Stop) -> Response<AnswerBody> {
+    let response = exchange.refuse(stop);
+    exchange.enter(Outcome {
+        status: response.status().as_u16(),
+        code: stop.outcome,
+        failure: Some(stop.failure.clone()),
+    });
+    response
+}
+
+/// Tries the targets in their order, until one answers or a failure is the request's own.
+async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super::plan::Plan) -> Response<AnswerBody> {
+    let limit = exchange.snapshot.config.routing.attempts.max(1) as usize;
+    let mut last: Option<Stop> = None;
+    let mut number = 0;
+    for (offer, candidate) in plan.targets {
+        if number as usize == limit {
+            break;
+        }
+        let running = match Running::prepare(&mut exchange, &mut inbound, offer, candidate, number + 1) {
+            Ok(Some(running)) => running,
+            // A policy leaves this target out.
+            Ok(None) => continue,
+            Err(stop) => return end(exchange, &stop),
+        };
+        number += 1;
+        match running.run(exchange).await {
+            Attempted::Answered(response) => return response,
+            Attempted::Failed { exchange: back, stop, retry } => {
+                exchange = back;
+                if !retry {
+                    return end(exchange, &stop);
+                }
+                last = Some(stop);
+            }
+        }
+    }
+    let stop = last.unwrap_or_else(|| Stop {
+        outcome: "denied",
+        ..Stop::of(types::FailureKind::Permission, "model_not_allowed", "No permitted model is left for this request.")
+    });
+    end(exchange, &stop)
+}
+
+impl Exchange {
+    /// Everything before the first attempt.
+    fn prepare(&mut self, body: ByteString) -> Result<(Inbound, super::plan::Plan), Stop> {
+        let mut inbound = Inbound { body, decoded: None };
+        if self.policies_read_content() {
+            self.decode(&mut inbound)?;
+        }
+        let content = inbound.decoded.take();
+        self.apply_policies(content.as_ref())?;
+        inbound.decoded = content;
+        if let Some(guarded) = self.guard_document(guard::Direction::Request, &inbound.body)? {
+            // What was decoded is what the client sent, not what may leave.
+            inbound.decoded = None;
+            inbound.body = guarded;
+            self.facts.moved(&self.route, &inbound.body)?;
+        }
+        let offers = self.permitted_offers()?;
+        if offers.len() > 1 {
+            self.decode(&mut inbound)?;
+        }
+        let plan = self.plan(offers, inbound.decoded.as_ref())?;
+        Ok((inbound, plan))
+    }
+
+    /// Decodes the request once, for whoever needs it.
+    pub(super) fn decode(&mut self, inbound: &mut Inbound) -> Result<(), Stop> {
+        if inbound.decoded.is_some() {
+            return Ok(());
+        }
+        let plugin = Arc::clone(&self.route.plugin);
+        let head = self.head.clone();
+        let decoded = self
+            .call(&plugin, "dialect", |session, context| session.decode_request(context, &head, &inbound.body))
+            .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
+        inbound.decoded = Some(decoded);
+        Ok(())
+    }
+}

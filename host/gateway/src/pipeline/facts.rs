@@ -1,0 +1,151 @@
+//! What the host reads in a request by itself: one scan of the body's top level, never a tree.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytestring::ByteString;
+use portcullis_runtime::contract::types;
+use portcullis_wire::json::{self, Pointer, TopLevel};
+use sha2::{Digest, Sha256};
+
+use crate::route::{Place, Route};
+
+/// Bytes of text that make about one token in English; the estimate errs to the high side for other scripts.
+const BYTES_PER_TOKEN: u64 = 4;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// As the client named it.
+    pub model: String,
+    /// Where the model stands in the body, quotes included; absent where the path names it.
+    pub model_at: Option<Range<usize>>,
+    pub stream: bool,
+    pub max_output_tokens: Option<u32>,
+    pub body_bytes: u64,
+    /// Estimated from the body's length.
+    pub input_tokens: u64,
+    pub tool_names: Vec<String>,
+    /// Capabilities that the top level of the request asks for.
+    pub needs: Vec<String>,
+    /// Whether the route's conditions demand decoding even where formats agree.
+    pub reencode: bool,
+    /// See `seed` of the contract's context.
+    pub seed: u64,
+}
+
+impl Facts {
+    /// Reads the facts. What is wrong with the body is the client's fault.
+    pub fn read(route: &Route, body: &ByteString, path: &[types::Pair], key_id: &str) -> Result<Self, types::Failure> {
+        let top = TopLevel::scan(body)
+            .map_err(|error| invalid(None, format!("the body is not JSON as it should be: {error}")))?;
+        let in_body = |pointer: &Pointer| locate(&top, body, pointer);
+        let parameter = |name: &str| path.iter().find(|pair| pair.name == name).map(|pair| pair.value.clone());
+        let (model, model_at) = match &route.model {
+            Place::Body(at) => {
+                let range = in_body(at).ok_or_else(|| invalid(Some("model"), "`model` is missing".to_owned()))?;
+                let model = string_in(&body[range.clone()])
+                    .ok_or_else(|| invalid(Some("model"), "`model` is not a string".to_owned()))?;
+                (model.into_owned(), Some(range))
+            }
+            Place::Path(name) => (parameter(name).unwrap_or_default(), None),
+            Place::Absent | Place::Always => (String::new(), None),
+        };
+        let stream = match &route.stream {
+            Place::Body(at) => match in_body(at).map(|range| &body[range]) {
+                None | Some("null" | "false") => false,
+                Some("true") => true,
+                Some(_) => return Err(invalid(Some("stream"), "`stream` is neither true nor false".to_owned())),
+            },
+            Place::Always => true,
+            Place::Absent | Place::Path(_) => false,
+        };
+        let limit = route.output_limit.iter().find_map(|at| in_body(at)).map(|range| &body[range]);
+        let needs = route.needs.iter().filter(|(_, when)| is_shallow(&top, when) && when.holds(body));
+        let needs = needs.map(|(capability, _)| capability.clone()).collect();
+        let tools_offered =
+            route.tool_names.iter().any(|pattern| pattern.head().is_some_and(|key| top.get(key).is_some()));
+        let tool_names = if tools_offered {
+            json::select(body, &route.tool_names)
+                .into_iter()
+                .filter_map(|(_, range)| string_in(&body[range]).map(Cow::into_owned))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Facts {
+            model,
+            model_at,
+            stream,
+            max_output_tokens: limit.and_then(|text| text.parse().ok()),
+            body_bytes: body.len() as u64,
+            input_tokens: body.len() as u64 / BYTES_PER_TOKEN + 1,
+            tool_names,
+            needs,
+            reencode: route.reencode_when.iter().any(|when| when.holds(body)),
+            seed: seed(key_id, route, body, &top),
+        })
+    }
+}
+
+impl Facts {
+    /// A guard has spliced the body: the model stands elsewhere now, and if it was itself replaced is another.
+    pub(super) fn moved(&mut self, route: &Route, body: &ByteString) -> Result<(), types::Failure> {
+        let Place::Body(at) = &route.model else { return Ok(()) };
+        let top = TopLevel::scan(body).map_err(|error| invalid(None, error.to_string()))?;
+        let range = locate(&top, body, at).ok_or_else(|| invalid(Some("model"), "`model` is missing".to_owned()))?;
+        self.model = string_in(&body[range.clone()]).unwrap_or_default().into_owned();
+        self.model_at = Some(range);
+        Ok(())
+    }
+}
+
+/// Finds a place by the scan of the top level, so that only the member it is in is walked.
+fn locate(top: &TopLevel<'_>, body: &str, pointer: &Pointer) -> Option<Range<usize>> {
+    let (first, rest) = pointer.segments().split_first()?;
+    let range = top.get(first)?;
+    // A member that is missing altogether is the common case, and one at the top level needs no walk.
+    if rest.is_empty() { Some(range) } else { json::locate(body, pointer) }
+}
+
+/// The text of a JSON string; `None` for any other value.
+fn string_in(value: &str) -> Option<Cow<'_, str>> {
+    Some(json::unescape(value.strip_prefix('"')?.strip_suffix('"')?))
+}
+
+/// Whether a condition can be decided without walking the conversation: its member is absent, or small.
+fn is_shallow(top: &TopLevel<'_>, condition: &json::Condition) -> bool {
+    /// Tools and formats are within this; conversations that are not are decoded when there is a choice to be made.
+    const SMALL: usize = 16 << 10;
+    match condition.at.head().and_then(|key| top.get(key)) {
+        Some(range) => range.len() <= SMALL,
+        None => false,
+    }
+}
+
+/// Stable over the turns of a conversation: of the caller and the beginning of the first prompt, which later turns repeat.
+fn seed(key_id: &str, route: &Route, body: &str, top: &TopLevel<'_>) -> u64 {
+    const PREFIX: usize = 96;
+    let conversation = route.prompts.first().and_then(|pattern| top.get(pattern.head()?));
+    let opening = conversation.map_or("", |range| &body[range]);
+    // The first message's own text, cut before a later turn could reach into the prefix.
+    let end = opening.char_indices().nth(PREFIX).map_or(opening.len(), |(at, _)| at);
+    let opening = opening[..end].split_once('}').map_or(&opening[..end], |(first, _)| first);
+    let mut hash = Sha256::new();
+    hash.update(key_id.as_bytes());
+    hash.update([0]);
+    hash.update(opening.as_bytes());
+    let digest = hash.finalize();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(bytes)
+}
+
+pub(super) fn invalid(param: Option<&str>, message: String) -> types::Failure {
+    types::Failure {
+        kind: types::FailureKind::InvalidRequest,
+        message,
+        code: None,
+        param: param.map(str::to_owned),
+        retry_after: None,
+    }
+}

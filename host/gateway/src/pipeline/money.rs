@@ -1,0 +1,161 @@
+//! Reserving before anything is sent, and ending every reservation: invariants 2 to 4.
+
+use portcullis_core::receipt::CostLine;
+use portcullis_core::{NanoUsd, Usage};
+use portcullis_runtime::contract::types;
+use portcullis_store::ledger::LedgerError;
+use portcullis_store::{Reservation, ReserveRequest, Settlement};
+
+use super::record::settled;
+use super::{Exchange, Stop};
+use crate::catalog::{ModelFacts, Offer};
+use crate::config::UnknownPrice;
+
+/// Output tokens assumed at most where neither the request nor the catalogue has a bound.
+const UNBOUNDED_OUTPUT: u64 = 128 << 10;
+
+/// What an attempt has set aside.
+pub(super) struct Held {
+    /// Gone once it was ended.
+    reservation: Option<Reservation>,
+    pub worst: Option<NanoUsd>,
+}
+
+impl Exchange {
+    /// The most an attempt can cost: a token is at least a byte of the body, and the output has its cap.
+    pub(super) fn worst_cost(&self, offer: &Offer) -> Result<Option<NanoUsd>, Stop> {
+        let cap = self.output_cap(offer).map_or(UNBOUNDED_OUTPUT, u64::from);
+        let worst = offer
+            .model
+            .prices
+            .in_force(self.context.now)
+            .and_then(|price| price.worst_case(self.facts.body_bytes, cap));
+        match (worst, self.snapshot.config.pricing.unknown) {
+            (Ok(cost), _) => Ok(Some(cost.total)),
+            (Err(unknown), UnknownPrice::Alarm) => {
+                tracing::warn!(
+                    request_id = %self.context.request_id,
+                    provider = %offer.connection.name,
+                    model = %offer.model.id,
+                    %unknown,
+                    "the price is unknown"
+                );
+                Ok(None)
+            }
+            (Err(unknown), UnknownPrice::Block) => {
+                tracing::warn!(
+                    request_id = %self.context.request_id,
+                    provider = %offer.connection.name,
+                    model = %offer.model.id,
+                    %unknown,
+                    "refused: the price is unknown"
+                );
+                let message = format!(
+                    "The price of `{}/{}` is unknown, and this gateway refuses what it cannot price.",
+                    offer.connection.name, offer.model.id
+                );
+                Err(Stop { outcome: "denied", ..Stop::of(types::FailureKind::Permission, "unknown_price", message) })
+            }
+        }
+    }
+
+    /// Sets the worst case aside. Nothing is sent before this returned.
+    pub(super) fn reserve(&self, offer: &Offer, number: u32, worst: Option<NanoUsd>) -> Result<Held, Stop> {
+        let reservation = self.gateway.ledger.reserve(ReserveRequest {
+            request_id: self.request_id,
+            attempt: number,
+            key_id: self.key.id,
+            organisation: self.key.organisation,
+            provider: offer.connection.name.clone(),
+            model: offer.model.id.clone(),
+            worst: worst.unwrap_or(NanoUsd::ZERO),
+            now_ms: self.context.now,
+        });
+        match reservation {
+            Ok(reservation) => Ok(Held { reservation: Some(reservation), worst }),
+            Err(error) => {
+                tracing::error!(request_id = %self.context.request_id, %error, "nothing can be reserved");
+                Err(Stop::of(
+                    types::FailureKind::Unavailable,
+                    "ledger_unavailable",
+                    "The gateway cannot account for requests at the moment.",
+                ))
+            }
+        }
+    }
+
+    /// Settles an attempt by what was used, priced as the model that answered.
+    pub(super) fn settle(&mut self, held: &mut Held, offer: &Offer, answered: Option<&str>, usage: Usage) {
+        let by_name = answered.and_then(|name| self.snapshot.catalog.answered(&offer.connection, name));
+        let facts: &ModelFacts = by_name.as_deref().unwrap_or(&offer.model);
+        let priced = facts.prices.in_force(self.context.now).and_then(|price| Ok((price.cost(&usage)?, price)));
+        let (cost, line) = match priced {
+            Ok((cost, price)) => (Some(cost), Some(CostLine::new(cost, price, usage.estimated))),
+            Err(unknown) => {
+                tracing::warn!(
+                    request_id = %self.context.request_id,
+                    provider = %offer.connection.name,
+                    model = %facts.id,
+                    %unknown,
+                    "the cost is unknown"
+                );
+                (None, None)
+            }
+        };
+        if let Some(reservation) = held.reservation.take() {
+            let ended = match cost {
+                Some(cost) => {
+                    let reason = if usage.estimated { "estimated" } else { "metered" };
+                    self.told(reservation.settle(Settlement { cost, reason }));
+                    "settled"
+                }
+                // Nobody knows what it cost, so nobody may say it was nothing.
+                None => {
+                    self.told(reservation.quarantine("unknown-price"));
+                    "quarantined"
+                }
+            };
+            if let Some(attempt) = self.record.attempts.last_mut() {
+                settled(attempt, ended, cost.map(|cost| cost.total));
+            }
+        }
+        self.record.usage = Some(usage);
+        self.record.cost = line;
+    }
+
+    /// Gives an attempt's money back: the provider generated nothing.
+    pub(super) fn refund(&mut self, held: &mut Held, reason: &'static str) {
+        if let Some(reservation) = held.reservation.take() {
+            self.told(reservation.refund(reason));
+            if let Some(attempt) = self.record.attempts.last_mut() {
+                settled(attempt, "refunded", Some(NanoUsd::ZERO));
+            }
+        }
+    }
+
+    /// Nobody knows whether the provider generated anything.
+    pub(super) fn quarantine(&mut self, held: &mut Held, reason: &'static str) {
+        if let Some(reservation) = held.reservation.take() {
+            self.told(reservation.quarantine(reason));
+            if let Some(attempt) = self.record.attempts.last_mut() {
+                settled(attempt, "quarantined", None);
+            }
+        }
+    }
+
+    /// An ending that the journal does not take stays open there, and the next start quarantines it.
+    fn told(&self, ended: Result<(), LedgerError>) {
+        if let Err(error) = ended {
+            tracing::error!(request_id = %self.context.request_id, %error, "a reservation's end was not written");
+        }
+    }
+
+    /// Usage counted from text, where a provider sent none or was not heard to the end.
+    pub(super) fn estimate(&self, known: Option<Usage>, output_bytes: u64) -> Usage {
+        let counted = output_bytes.div_ceil(4);
+        match known {
+            Some(usage) => Usage { output: usage.output.max(counted), estimated: true, ..usage },
+            None => Usage { input: self.facts.input_tokens, output: counted, estimated: true, ..Usage::default() },
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Where a request may go, best first: what the catalogue offers under the name asked for, less what the key and the policies
+//! leave out, ranked by the router.
+
+use portcullis_core::receipt;
+use portcullis_runtime::contract::{chat, router, types};
+
+use super::{Exchange, Stop, policy};
+use crate::catalog::Offer;
+use crate::upstream::Breaker;
+
+/// Bytes of the newest prompt that a router may read.
+const PROMPT_BYTES: usize = 4 << 10;
+
+/// Targets in the order in which they are tried, with their place in the receipt's list of candidates.
+pub(super) struct Plan {
+    pub targets: Vec<(Offer, u32)>,
+}
+
+impl Exchange {
+    /// The targets that the key and the policies leave open.
+    pub(super) fn permitted_offers(&self) -> Result<Vec<Offer>, Stop> {
+        let offers = self.snapshot.catalog.resolve(&self.route.operation, &self.facts.model);
+        if offers.is_empty() {
+            return Err(self.unknown_model());
+        }
+        let open: Vec<Offer> = offers.into_iter().filter(|offer| self.is_permitted(offer)).collect();
+        if open.is_empty() {
+            let message = format!("The model `{}` is not permitted.", self.facts.model);
+            return Err(Stop {
+                outcome: "denied",
+                ..Stop::of(types::FailureKind::Permission, "model_not_allowed", message)
+            });
+        }
+        Ok(open)
+    }
+
+    pub(crate) fn is_permitted(&self, offer: &Offer) -> bool {
+        let (provider, model) = (&*offer.connection.name, &*offer.model.id);
+        self.key.allows(provider, model)
+            && policy::permits(&self.constraints, provider, model, offer.connection.region.as_deref())
+    }
+
+    /// Ranks the targets. Without a router, in the catalogue's order, healthy ones first.
+    pub(super) fn plan(&mut self, offers: Vec<Offer>, decoded: Option<&chat::Request>) -> Result<Plan, Stop> {
+        let candidates: Vec<router::Candidate> =
+            offers.iter().map(|offer| candidate(offer, self.context.now)).collect();
+        let Some(plugin) = self.snapshot.router.clone() else { return Ok(self.in_order(offers, &candidates)) };
+        let features = self.features(decoded, plugin.access().content_read);
+        let preferences: Vec<types::Pair> = self
+            .snapshot
+            .config
+            .routing
+            .preferences
+            .iter()
+            .map(|(name, value)| types::Pair { name: name.clone(), value: value.clone() })
+            .collect();
+        let caller = self.caller.clone();
+        let answer = self.call(&plugin, "router", |session, context| {
+            session.rank(context, &caller, &features, &preferences, &candidates)
+        });
+        let plan = match answer {
+            Ok(Ok(plan)) => plan,
+            Ok(Err(failure)) => return Err(Stop::failed(failure)),
+            // A router decides nothing that protects anybody: without it requests go on in the catalogue's order.
+            Err(error) => {
+                let _ = Stop::plugin(&plugin, "router", &self.context.request_id, &error);
+                return Ok(self.in_order(offers, &candidates));
+            }
+        };
+        self.record.verdict(&plugin, "router", "ok".to_owned());
+        self.enter_plan(offers, plan)
+    }
+
+    fn enter_plan(&mut self, offers: Vec<Offer>, plan: router::Plan) -> Result<Plan, Stop> {
+        let mut lines = Vec::with_capacity(offers.len());
+        let mut targets = Vec::with_capacity(plan.ranked.len());
+        for ranked in &plan.ranked {
+            let Some(offer) = offers.get(ranked.candidate as usize) else { continue };
+            targets.push((offer.clone(), lines.len() as u32));
+            lines.push(receipt::Candidate {
+                score: Some(ranked.score),
+                factors: ranked
+                    .factors
+                    .iter()
+                    .map(|factor| receipt::Factor { name: factor.name.clone().into(), value: factor.value })
+                    .collect(),
+                ..line(offer)
+            });
+        }
+        let mut first_rejection = None;
+        for rejected in &plan.rejected {
+            let Some(offer) = offers.get(rejected.candidate as usize) else { continue };
+            first_rejection.get_or_insert_with(|| rejected.code.clone());
+            lines.push(receipt::Candidate { rejected: Some(rejected.code.clone().into()), ..line(offer) });
+        }
+        self.record.routing =
+            Some(receipt::Routing { strategy: plan.strategy, candidates: lines, winner: None, reason: plan.reason });
+        if targets.is_empty() {
+            let code = first_rejection.unwrap_or_else(|| "no_target".to_owned());
+            let message = format!("No model that `{}` can mean serves this request: {code}.", self.facts.model);
+            let kind = match code.as_str() {
+                "context" => types::FailureKind::ContextLength,
+                code if code.starts_with("lacks:") => types::FailureKind::UnsupportedFeature,
+                _ => types::FailureKind::Unavailable,
+            };
+            return Err(Stop::of(kind, &code, message));
+        }
+        Ok(Plan { targets })
+    }
+
+    fn in_order(&mut self, offers: Vec<Offer>, candidates: &[router::Candidate]) -> Plan {
+        let mut order: Vec<usize> = (0..offers.len()).collect();
+        order.sort_by_key(|&at| (candidates[at].breaker == router::Breaker::Open, candidates[at].cooling > 0));
+        let offers: Vec<Offer> = order.into_iter().map(|at| offers[at].clone()).collect();
+        self.record.routing = Some(receipt::Routing {
+            strategy: "order".to_owned(),
+            candidates: offers.iter().map(line).collect(),
+            winner: None,
+            reason: "order=catalogue".to_owned(),
+        });
+        Plan { targets: offers.into_iter().zip(0..).collect() }
+    }
+
+    fn features(&self, decoded: Option<&chat::Request>, content: bool) -> router::Features {
+        let mut needs = self.facts.needs.clone();
+        let mut prompt = None;
+        let mut messages = 0;
+        if let Some(request) = decoded {
+            messages = request.messages.len() as u32;
+            for capability in needed(request) {
+                if !needs.iter().any(|known| known == capability) {
+                    needs.push(capability.to_owned());
+                }
+            }
+            if content {
+                prompt = newest_prompt(request);
+            }
+        }
+        router::Features {
+            operation: self.route.operation.to_string(),
+            model: self.facts.model.clone(),
+            body_bytes: self.facts.body_bytes,
+            input_tokens: self.facts.input_tokens,
+            max_output_tokens: self.facts.max_output_tokens,
+            stream: self.facts.stream,
+            tool_names: self.facts.tool_names.clone(),
+            needs,
+            messages,
+            prompt,
+        }
+    }
+
+    fn unknown_model(&self) -> Stop {
+        let message = if self.facts.model == "auto" {
+            "No model is configured that `auto` could choose.".to_owned()
+        } else {
+            format!("The model `{}` does not exist here. GET /v1/models lists those that do.", self.facts.model)
+        };
+        let mut stop = Stop::of(types::FailureKind::NotFound, "model_not_found", message);
+        stop.failure.param = Some("model".to_owned());
+        stop
+    }
+}
+
+fn line(offer: &Offer) -> receipt::Candidate {
+    receipt::Candidate {
+        provider: offer.connection.name.clone(),
+        model: offer.model.id.clone(),
+        score: None,
+        factors: Vec::new(),
+        rejected: None,
+    }
+}
+
+fn candidate(offer: &Offer, now: u64) -> router::Candidate {
+    let standing = offer.connection.health.standing(now);
+    let rates = offer.model.prices.in_force(now).ok().map(|price| &price.rates);
+    router::Candidate {
+        provider: offer.connection.name.to_string(),
+        model: offer.model.id.to_string(),
+        context: offer.model.context,
+        max_output: offer.model.max_output,
+        capabilities: offer.model.capabilities.clone(),
+        quality: offer.model.quality,
+        input_price: rates.and_then(|rates| rates.input),
+        output_price: rates.and_then(|rates| rates.output),
+        region: offer.connection.region.clone(),
+        latency: standing.latency_ms,
+        error_rate: standing.error_rate,
+        in_flight: standing.in_flight,
+        breaker: match standing.breaker {
+            Breaker::Closed { .. } => router::Breaker::Closed,
+            Breaker::HalfOpen => router::Breaker::HalfOpen,
+            Breaker::Open { .. } => router::Breaker::Open,
+        },
+        cooling: standing.cooling_ms,
+    }
+}
+
+/// Capabilities that a decoded request needs.
+fn needed(request: &chat::Request) -> Vec<&'static str> {
+    use chat::{Content, ResponseFormat, ResultContent};
+    let mut needs = Vec::new();
+    let mut need = |capability| {
+        if !needs.contains(&capability) {
+            needs.push(capability);
+        }
+    };
+    if !request.tools.is_empty() {
+        need("tools");
+    }
+    match &request.response_format {
+        Some(ResponseFormat::JsonSchema(_)) => need("json-schema"),
+        Some(ResponseFormat::JsonObject) => need("json-object"),
+        _ => {}
+    }
+    for part in request.messages.iter().flat_map(|message| &message.parts) {
+        match &part.content {
+            Content::Image(_) => need("vision"),
+            Content::Audio(_) => need("audio-input"),
+            Content::Video(_) => need("video-input"),
+            Content::Document(_) => need("documents"),
+            Content::ToolResult(result) => {
+                if result.parts.iter().any(|part| matches!(part.content, ResultContent::Image(_))) {
+                    need("vision");
+                }
+            }
+            _ => {}
+        }
+    }
+    needs
+}
+
+fn newest_prompt(request: &chat::Request) -> Option<String> {
+    let newest = request.messages.iter().rev().find(|message| message.role == chat::Role::User)?;
+    let mut prompt = String::new();
+    for part in &newest.parts {
+        if let chat::Content::Text(text) = &part.content {
+            prompt.push_str(text);
+            if prompt.len() >= PROMPT_BYTES {
+                break;
+            }
+        }
+    }
+    prompt.truncate(prompt.floor_char_boundary(PROMPT_BYTES));
+    Some(prompt)
+}

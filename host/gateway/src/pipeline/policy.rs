@@ -1,0 +1,242 @@
+//! Policies: before routing with the request, before each attempt with its target, after the answer.
+
+use std::sync::Arc;
+
+use portcullis_runtime::contract::policy::{Attempt, Constraints, Subject, Verdict};
+use portcullis_runtime::contract::{chat, types};
+use portcullis_runtime::{FailureMode, Plugin};
+
+use super::{Exchange, Stop};
+
+impl Exchange {
+    /// Asks every policy in scope about the request; adds up what they constrain.
+    pub(super) fn apply_policies(&mut self, content: Option<&chat::Request>) -> Result<(), Stop> {
+        let subject = self.subject();
+        for plugin in self.policies_at(|stages| stages.request) {
+            let given = if plugin.access().content_read { content } else { None };
+            let answer =
+                self.call(&plugin, "policy", |session, context| session.evaluate_request(context, &subject, given));
+            let Some(verdict) = self.verdict(&plugin, answer)? else { continue };
+            match verdict {
+                Verdict::Allow => {}
+                Verdict::Deny(denial) => return Err(denied(denial)),
+                Verdict::Constrain(constraints) => add(&mut self.constraints, constraints),
+            }
+        }
+        self.check_tools()
+    }
+
+    /// Whether any policy wants to read the conversation.
+    pub(super) fn policies_read_content(&self) -> bool {
+        let mut asked = self.snapshot.policies.iter().filter(|stage| stage.plugin.manifest().stages.request);
+        asked.any(|stage| stage.plugin.access().content_read && self.in_scope(stage))
+    }
+
+    /// Asks every policy about a target. `Ok(false)` skips it.
+    pub(super) fn permits_target(&mut self, attempt: &Attempt) -> Result<bool, Stop> {
+        let policies = self.policies_at(|stages| stages.target);
+        if policies.is_empty() {
+            return Ok(true);
+        }
+        let subject = self.subject();
+        for plugin in policies {
+            let answer =
+                self.call(&plugin, "policy", |session, context| session.evaluate_target(context, &subject, attempt));
+            let Some(verdict) = self.verdict(&plugin, answer)? else { continue };
+            match verdict {
+                Verdict::Allow => {}
+                Verdict::Deny(denial) => return Err(denied(denial)),
+                Verdict::Constrain(constraints) => {
+                    if !permits(&constraints, &attempt.provider, &attempt.model, attempt.region.as_deref()) {
+                        return Ok(false);
+                    }
+                    add(&mut self.constraints, constraints);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets policies review an answer: a whole one before it is sent (`Err` withholds it), a stream after the fact.
+    pub(super) fn review_answer(
+        &mut self,
+        attempt: &Attempt,
+        usage: Option<chat::Usage>,
+        content: Option<&chat::Response>,
+    ) -> Result<(), Stop> {
+        let policies = self.policies_at(|stages| stages.response);
+        if policies.is_empty() {
+            return Ok(());
+        }
+        let subject = self.subject();
+        for plugin in policies {
+            let given = if plugin.access().content_read { content } else { None };
+            let answer = self.call(&plugin, "policy", |session, context| {
+                session.evaluate_response(context, &subject, attempt, usage.as_ref(), given)
+            });
+            match self.verdict(&plugin, answer)? {
+                Some(Verdict::Deny(denial)) => return Err(denied(denial)),
+                Some(Verdict::Constrain(constraints)) => add(&mut self.constraints, constraints),
+                Some(Verdict::Allow) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The verdict of a policy that answered; a failing one stops the request unless the operator said otherwise.
+    fn verdict(
+        &mut self,
+        plugin: &Arc<Plugin>,
+        answer: Result<Result<Verdict, types::Failure>, portcullis_runtime::CallError>,
+    ) -> Result<Option<Verdict>, Stop> {
+        let stop = match answer {
+            Ok(Ok(verdict)) => {
+                self.record.verdict(plugin, "policy", code_of(&verdict));
+                return Ok(Some(verdict));
+            }
+            Ok(Err(failure)) => {
+                tracing::warn!(
+                    request_id = %self.context.request_id,
+                    plugin = %plugin.name(),
+                    kind = ?failure.kind,
+                    "a policy could not decide"
+                );
+                Stop::of(types::FailureKind::Internal, "policy_failed", "The gateway could not process the request.")
+            }
+            Err(error) => Stop::plugin(plugin, "policy", &self.context.request_id, &error),
+        };
+        match plugin.settings().failure {
+            FailureMode::Closed => Err(stop),
+            FailureMode::Open => Ok(None),
+        }
+    }
+
+    fn policies_at(
+        &self,
+        stage_of: impl Fn(&portcullis_runtime::contract::manifest::Stages) -> bool,
+    ) -> Vec<Arc<Plugin>> {
+        let policies = self.snapshot.policies.iter();
+        policies
+            .filter(|stage| stage_of(&stage.plugin.manifest().stages) && self.in_scope(stage))
+            .map(|stage| Arc::clone(&stage.plugin))
+            .collect()
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            caller: self.caller.clone(),
+            operation: self.route.operation.to_string(),
+            format: self.route.format.to_string(),
+            model: self.facts.model.clone(),
+            stream: self.facts.stream,
+            body_bytes: self.facts.body_bytes,
+            input_tokens: self.facts.input_tokens,
+            max_output_tokens: self.facts.max_output_tokens,
+            tool_names: self.facts.tool_names.clone(),
+            needs: self.facts.needs.clone(),
+        }
+    }
+
+    /// A request that offers a function outside the permitted ones is refused rather than cut: the client must know.
+    fn check_tools(&self) -> Result<(), Stop> {
+        let Some(permitted) = &self.constraints.tools else { return Ok(()) };
+        match self.facts.tool_names.iter().find(|name| !permitted.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(Stop {
+                outcome: "denied",
+                ..Stop::of(
+                    types::FailureKind::Permission,
+                    "policy.tool",
+                    format!("The tool `{name}` is not permitted."),
+                )
+            }),
+        }
+    }
+}
+
+/// Whether constraints leave a target open.
+pub(super) fn permits(constraints: &Constraints, provider: &str, model: &str, region: Option<&str>) -> bool {
+    let named = |list: &Option<Vec<String>>, matches: &dyn Fn(&str) -> bool| {
+        list.as_ref().is_none_or(|list| list.iter().any(|item| matches(item)))
+    };
+    named(&constraints.providers, &|item| item == provider)
+        && named(&constraints.models, &|item| {
+            item == model || item.split_once('/').is_some_and(|(p, m)| p == provider && m == model)
+        })
+        && named(&constraints.regions, &|item| region == Some(item))
+}
+
+fn denied(denial: portcullis_runtime::contract::policy::Denial) -> Stop {
+    let failure = types::Failure {
+        kind: types::FailureKind::Permission,
+        message: denial.message,
+        code: Some(denial.code),
+        param: None,
+        retry_after: None,
+    };
+    Stop { failure, status: (400..500).contains(&denial.status).then_some(denial.status), outcome: "denied" }
+}
+
+fn code_of(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Allow => "allow".to_owned(),
+        Verdict::Deny(denial) => denial.code.clone(),
+        Verdict::Constrain(_) => "constrain".to_owned(),
+    }
+}
+
+/// The smallest number, the intersection of lists, the union of demands.
+fn add(sum: &mut Constraints, more: Constraints) {
+    fn intersect(sum: &mut Option<Vec<String>>, more: Option<Vec<String>>) {
+        *sum = match (sum.take(), more) {
+            (Some(mut one), Some(two)) => {
+                one.retain(|item| two.contains(item));
+                Some(one)
+            }
+            (one, two) => one.or(two),
+        };
+    }
+    intersect(&mut sum.models, more.models);
+    intersect(&mut sum.providers, more.providers);
+    intersect(&mut sum.regions, more.regions);
+    intersect(&mut sum.tools, more.tools);
+    sum.max_output_tokens = match (sum.max_output_tokens, more.max_output_tokens) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (one, two) => one.or(two),
+    };
+    sum.guards.extend(more.guards);
+    sum.tags.extend(more.tags);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none() -> Constraints {
+        Constraints {
+            models: None,
+            providers: None,
+            regions: None,
+            tools: None,
+            max_output_tokens: None,
+            guards: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn constraints_only_narrow() {
+        let mut sum = none();
+        let of = |models: &[&str], max| Constraints {
+            models: Some(models.iter().map(|&model| model.to_owned()).collect()),
+            max_output_tokens: max,
+            ..none()
+        };
+        add(&mut sum, of(&["a", "openai/b"], Some(10)));
+        add(&mut sum, of(&["openai/b", "c"], Some(20)));
+        assert_eq!((sum.models.as_deref(), sum.max_output_tokens), (Some(&["openai/b".to_owned()][..]), Some(10)));
+        assert!(permits(&sum, "openai", "b", None));
+        assert!(!permits(&sum, "azure", "b", None));
+        assert!(!permits(&sum, "openai", "a", None));
+    }
+}

@@ -1,0 +1,227 @@
+//! What a request leaves behind: its receipt, filled along the way and entered once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::receipt::{self, Code, Receipt};
+use portcullis_core::{NanoUsd, Usage};
+use portcullis_runtime::contract::{chat, guard, types};
+use portcullis_runtime::{CallError, Plugin};
+
+use super::Exchange;
+use super::failure::kind_of;
+
+#[derive(Default)]
+pub(crate) struct Record {
+    plugins: Vec<PluginLine>,
+    findings: Vec<receipt::Findings>,
+    pub routing: Option<receipt::Routing>,
+    pub attempts: Vec<receipt::Attempt>,
+    pub usage: Option<Usage>,
+    pub cost: Option<receipt::CostLine>,
+    pub notes: Vec<receipt::Note>,
+    pub passthrough: bool,
+    pub first_byte: Option<Duration>,
+    pub finish_reasons: Vec<Code>,
+    entered: bool,
+}
+
+struct PluginLine {
+    plugin: Arc<Plugin>,
+    role: &'static str,
+    verdict: Code,
+    spent: Duration,
+    calls: u32,
+}
+
+/// How a request ended for its client.
+pub(crate) struct Outcome {
+    pub status: u16,
+    /// `ok`, `denied`, `blocked`, `failed`, `client-gone`, `cut`.
+    pub code: &'static str,
+    pub failure: Option<types::Failure>,
+}
+
+impl Record {
+    pub fn called(&mut self, plugin: &Arc<Plugin>, role: &'static str, spent: Duration, error: Option<&CallError>) {
+        let line = self.line(plugin, role);
+        line.spent += spent;
+        line.calls += 1;
+        if let Some(error) = error {
+            line.verdict = error.code().into();
+        }
+    }
+
+    pub fn verdict(&mut self, plugin: &Arc<Plugin>, role: &'static str, code: String) {
+        let line = self.line(plugin, role);
+        // What matters of several verdicts is the one that is not a pass.
+        if matches!(&*line.verdict, "ok" | "pass" | "allow") {
+            line.verdict = code.into();
+        }
+    }
+
+    pub fn found(&mut self, plugin: &Arc<Plugin>, direction: guard::Direction, findings: &[guard::Finding]) {
+        let direction = match direction {
+            guard::Direction::Request => "request",
+            guard::Direction::Answer => "answer",
+        };
+        for finding in findings {
+            let known = self.findings.iter_mut().find(|line| {
+                *line.plugin == *plugin.name() && line.direction == direction && line.kind == finding.kind
+            });
+            match known {
+                Some(line) => line.count += 1,
+                None => self.findings.push(receipt::Findings {
+                    plugin: plugin.name().into(),
+                    direction: direction.into(),
+                    kind: finding.kind.clone().into(),
+                    count: 1,
+                }),
+            }
+        }
+    }
+
+    pub fn note(&mut self, notes: Vec<types::Note>) {
+        self.notes
+            .extend(notes.into_iter().map(|note| receipt::Note { code: note.code.into(), subject: note.subject }));
+    }
+
+    pub fn finished(&mut self, finish: &chat::Finish) {
+        use chat::FinishReason as Reason;
+        let word = match finish.reason {
+            Reason::Stop => "stop",
+            Reason::StopSequence => "stop-sequence",
+            Reason::Length => "length",
+            Reason::ToolCalls => "tool-calls",
+            Reason::ContentFilter => "content-filter",
+            Reason::Refusal => "refusal",
+            Reason::Pause => "pause",
+            Reason::Error => "error",
+            Reason::Other => "other",
+        };
+        self.finish_reasons.push(word.into());
+    }
+
+    pub fn plugin_time(&self) -> Duration {
+        self.plugins.iter().map(|line| line.spent).sum()
+    }
+
+    fn line(&mut self, plugin: &Arc<Plugin>, role: &'static str) -> &mut PluginLine {
+        let known = self.plugins.iter().position(|line| line.role == role && Arc::ptr_eq(&line.plugin, plugin));
+        let at = known.unwrap_or_else(|| {
+            self.plugins.push(PluginLine {
+                plugin: Arc::clone(plugin),
+                role,
+                verdict: "ok".into(),
+                spent: Duration::ZERO,
+                calls: 0,
+            });
+            self.plugins.len() - 1
+        });
+        &mut self.plugins[at]
+    }
+}
+
+impl Exchange {
+    /// Enters the request into the books, once.
+    pub(crate) fn enter(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.record.entered, true) {
+            return;
+        }
+        self.release_plugins();
+        let record = std::mem::take(&mut self.record);
+        self.record.entered = true;
+        let elapsed = self.started.elapsed();
+        let total_us = micros(elapsed);
+        let usage = record.usage;
+        let receipt = Receipt {
+            request_id: self.request_id,
+            time_ms: self.context.now,
+            caller: receipt::Caller {
+                key_id: self.key.id,
+                organisation: self.key.organisation,
+                team: self.key.team,
+                user: None,
+                environment: self.key.environment,
+            },
+            operation: self.route.operation.clone(),
+            dialect: self.route.plugin.name().into(),
+            route: self.route.name.as_str().into(),
+            requested_model: self.facts.model.clone(),
+            stream: self.facts.stream,
+            passthrough: record.passthrough,
+            routing: record.routing,
+            plugins: record.plugins.iter().map(plugin_call).collect(),
+            findings: record.findings,
+            attempts: record.attempts,
+            usage,
+            cost: record.cost,
+            timings: receipt::Timings {
+                total_us,
+                overhead_us: micros(elapsed.saturating_sub(self.waited)),
+                first_byte_us: record.first_byte.map(micros),
+            },
+            notes: record.notes,
+            outcome: receipt::Outcome {
+                status: outcome.status,
+                code: outcome.code.into(),
+                failure: outcome.failure.as_ref().map(|failure| kind_of(failure.kind)),
+                reason: outcome.failure.and_then(|failure| failure.code).map(Into::into),
+                finish_reasons: record.finish_reasons,
+            },
+            tags: std::mem::take(&mut self.constraints.tags)
+                .into_iter()
+                .map(|tag| receipt::Tag { name: tag.name, value: tag.value })
+                .collect(),
+        };
+        if let Err(error) = self.gateway.ledger.record(&receipt) {
+            tracing::error!(request_id = %self.context.request_id, %error, "a request's record was lost");
+        }
+        self.gateway.notify(&self.snapshot, receipt);
+    }
+}
+
+/// A request whose future is dropped before it was entered has lost its client.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.enter(Outcome { status: 499, code: "client-gone", failure: None });
+    }
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn usage_of(usage: &chat::Usage) -> Usage {
+    Usage {
+        input: usage.input,
+        cache_read: usage.cache_read,
+        cache_write_short: usage.cache_write_short,
+        cache_write_long: usage.cache_write_long,
+        output: usage.output,
+        reasoning: usage.reasoning,
+        audio_input: usage.audio_input,
+        audio_output: usage.audio_output,
+        images: usage.images,
+        searches: usage.searches,
+        estimated: usage.estimated,
+    }
+}
+
+fn plugin_call(line: &PluginLine) -> receipt::PluginCall {
+    receipt::PluginCall {
+        name: line.plugin.name().into(),
+        version: line.plugin.version().into(),
+        hash: line.plugin.hash().into(),
+        role: line.role.into(),
+        verdict: line.verdict.clone(),
+        micros: micros(line.spent),
+        calls: line.calls,
+    }
+}
+
+/// What an attempt cost, for the receipt.
+pub(super) fn settled(attempt: &mut receipt::Attempt, ended: &'static str, amount: Option<NanoUsd>) {
+    attempt.ended = Some(ended.into());
+    attempt.settled = amount;
+}

@@ -1,0 +1,193 @@
+//! What is sent to a provider: the client's bytes with declared splices where formats agree (invariant 5), else what the provider
+//! plugin encoded. The path, the host and the credential are the host's (invariant 1).
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::Full;
+use portcullis_runtime::contract::provider::{Target, UpstreamRequest};
+use portcullis_runtime::contract::types;
+use portcullis_wire::json::{self, Edits};
+
+use super::chat::Inbound;
+use super::{Exchange, Stop};
+use crate::catalog::Offer;
+use crate::endpoint::{Endpoint, ModelPlace};
+use crate::upstream::build_path;
+
+/// A request ready to be sent, and how its answer is to be read.
+pub(super) struct Outbound {
+    pub request: Request<Full<Bytes>>,
+    /// A usage frame comes only because the gateway asked for it, and is taken out again.
+    pub strip_usage: bool,
+    /// The client asked for usage within its stream.
+    pub stream_usage: bool,
+}
+
+impl Exchange {
+    /// The output limit that holds for an attempt: the smallest of the client's, the policies' and the model's.
+    pub(super) fn output_cap(&self, offer: &Offer) -> Option<u32> {
+        let of_model = (offer.model.max_output > 0).then_some(offer.model.max_output);
+        [self.facts.max_output_tokens, self.constraints.max_output_tokens, of_model].into_iter().flatten().min()
+    }
+
+    pub(super) fn build_request(
+        &mut self,
+        inbound: &mut Inbound,
+        offer: &Offer,
+        endpoint: &Endpoint,
+    ) -> Result<Outbound, Stop> {
+        if endpoint.format == *self.route.format && !self.facts.reencode {
+            self.record.passthrough = true;
+            self.forward(inbound, offer, endpoint)
+        } else {
+            self.record.passthrough = false;
+            self.encode(inbound, offer)
+        }
+    }
+
+    /// The client's own bytes, spliced.
+    fn forward(&self, inbound: &Inbound, offer: &Offer, endpoint: &Endpoint) -> Result<Outbound, Stop> {
+        let body = &inbound.body;
+        let mut edits = Edits::new();
+        if let (ModelPlace::Body(_), Some(at)) = (&endpoint.model, &self.facts.model_at)
+            && *self.facts.model != *offer.model.id
+        {
+            edits.replace(at.clone(), json::quote(&offer.model.id)).map_err(unspliceable)?;
+        }
+        if let Some(limit) = self.constraints.max_output_tokens {
+            let is_lower = self.facts.max_output_tokens.is_none_or(|asked| limit < asked);
+            let present = self.route.output_limit.iter().find(|at| json::locate(body, at).is_some());
+            if let (true, Some(at)) = (is_lower, present.or(self.route.output_limit.first())) {
+                edits.set(body, at, &limit.to_string()).map_err(unspliceable)?;
+            }
+        }
+        let mut strip_usage = false;
+        let mut stream_usage = false;
+        if let (true, true, Some(flag)) = (self.facts.stream, offer.connection.stream_usage, &endpoint.usage_flag) {
+            stream_usage = json::locate(body, &flag.at).is_some_and(|range| body[range] == *flag.value);
+            if !stream_usage {
+                edits.set(body, &flag.at, &flag.value).map_err(unspliceable)?;
+                strip_usage = true;
+            }
+        }
+        let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
+        let model = match &endpoint.model {
+            ModelPlace::Path(name) => Some((name.as_str(), &*offer.model.id)),
+            ModelPlace::Body(_) | ModelPlace::Nowhere => None,
+        };
+        let path = build_path(
+            &offer.connection.address.base_path,
+            &endpoint.path,
+            |name| model.filter(|(parameter, _)| *parameter == name).map(|(_, value)| value),
+            [],
+            &endpoint.query,
+        );
+        let path = path.map_err(|error| self.unbuildable(offer, &error))?;
+        let request = self.assemble(offer, endpoint, &path, &[], sent, true)?;
+        Ok(Outbound { request, strip_usage, stream_usage })
+    }
+
+    /// The request as the provider plugin writes it.
+    fn encode(&mut self, inbound: &mut Inbound, offer: &Offer) -> Result<Outbound, Stop> {
+        self.decode(inbound)?;
+        let Some(decoded) = &inbound.decoded else { return Err(self.broken_plugin(offer, "nothing was decoded")) };
+        let target = Target {
+            model: offer.model.id.to_string(),
+            max_output_tokens: match (self.facts.max_output_tokens, self.constraints.max_output_tokens) {
+                (Some(asked), Some(limit)) => Some(asked.min(limit)),
+                (asked, limit) => limit.or(asked),
+            },
+            stream: self.facts.stream,
+            capabilities: offer.model.capabilities.clone(),
+            max_output: offer.model.max_output,
+        };
+        let plugin = offer.connection.plugin.clone();
+        let encoded = self
+            .call(&plugin, "provider", |session, context| session.encode_request(context, &target, decoded))
+            .map_err(|error| Stop::plugin(&plugin, "provider", &self.context.request_id, &error))??;
+        let UpstreamRequest { endpoint, path, query, headers, body, notes } = encoded;
+        let Some(endpoint) = offer.connection.endpoints.iter().find(|known| known.name == endpoint) else {
+            return Err(self.broken_plugin(offer, "it encoded for an endpoint that it does not declare"));
+        };
+        let path = build_path(
+            &offer.connection.address.base_path,
+            &endpoint.path,
+            |name| path.iter().find(|pair| pair.name == name).map(|pair| pair.value.as_str()),
+            query.iter().map(|pair| (pair.name.as_str(), pair.value.as_str())),
+            &endpoint.query,
+        );
+        let path = path.map_err(|error| self.unbuildable(offer, &error))?;
+        let request = self.assemble(offer, endpoint, &path, &headers, Bytes::from(body), false)?;
+        let stream_usage = decoded.stream_usage;
+        self.record.note(notes);
+        Ok(Outbound { request, strip_usage: !stream_usage, stream_usage })
+    }
+
+    fn assemble(
+        &self,
+        offer: &Offer,
+        endpoint: &Endpoint,
+        path: &str,
+        from_plugin: &[types::Pair],
+        body: Bytes,
+        forwarded: bool,
+    ) -> Result<Request<Full<Bytes>>, Stop> {
+        let mut headers = HeaderMap::with_capacity(10);
+        headers.insert(HOST, offer.connection.address.authority.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static(if self.facts.stream { "text/event-stream" } else { "application/json" }),
+        );
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
+        headers.extend(endpoint.fixed_headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if forwarded {
+            for name in &endpoint.forward_headers {
+                let mut values = self.headers.get_all(name).iter();
+                if let Some(first) = values.next() {
+                    headers.insert(name, first.clone());
+                }
+                for value in values {
+                    headers.append(name, value.clone());
+                }
+            }
+        }
+        for pair in from_plugin {
+            let name: Option<HeaderName> = pair.name.parse().ok().filter(|name| endpoint.may_set(name));
+            match (name, HeaderValue::from_str(&pair.value)) {
+                (Some(name), Ok(value)) => {
+                    headers.append(name, value);
+                }
+                _ => return Err(self.broken_plugin(offer, "it set a header that it does not declare")),
+            }
+        }
+        if let Some((name, value)) = &offer.connection.credential {
+            headers.insert(name, value.clone());
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = endpoint.method.clone();
+        *request.uri_mut() = path.parse().map_err(|_| self.broken_plugin(offer, "its path is not a URI"))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn unbuildable(&self, offer: &Offer, error: &crate::upstream::TargetError) -> Stop {
+        self.broken_plugin(offer, &error.to_string())
+    }
+
+    fn broken_plugin(&self, offer: &Offer, why: &str) -> Stop {
+        tracing::error!(
+            request_id = %self.context.request_id,
+            provider = %offer.connection.name,
+            plugin = %offer.connection.plugin.name(),
+            why,
+            "a provider plugin's request cannot be sent"
+        );
+        Stop::of(types::FailureKind::Internal, "plugin_failed", "The gateway could not process the request.")
+    }
+}
+
+fn unspliceable(error: json::EditError) -> Stop {
+    Stop::failed(super::facts::invalid(None, error.to_string()))
+}

@@ -1,0 +1,446 @@
+//! A streamed answer: what one read brought goes out with one write, after whoever must see it has.
+//!
+//! Everything happens in the poll of the client's body: back-pressure is then no mechanism but the absence of a poll, and a
+//! client that goes away drops this, which closes the upstream connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Response, header};
+use portcullis_runtime::contract::types;
+use portcullis_wire::framing::{Frame, Framing, Splitter};
+use tokio::time::Sleep;
+
+use super::attempt::Running;
+use super::record::{Outcome, micros, usage_of};
+use super::stream_guard::StreamGuards;
+use super::translate::{Told, Translation, to_contract};
+use super::whole::{unreadable, wire_usage};
+use super::{Exchange, Stop};
+use crate::answer::{AnswerBody, AnswerCut};
+use crate::upstream::{Happening, UpstreamBody};
+
+/// Begins a streamed answer.
+pub(super) fn answer(
+    mut exchange: Box<Exchange>,
+    mut running: Running,
+    answer: Response<UpstreamBody>,
+) -> Response<AnswerBody> {
+    let (head, body) = answer.into_parts();
+    running.tell(Happening::Succeeded, None);
+    let same_format = *running.endpoint.format == *exchange.route.format;
+    let framing = exchange.route.framing;
+    let mut dressed = Response::new(AnswerBody::Whole(None));
+    let headers = dressed.headers_mut();
+    let content_type = match head.headers.get(header::CONTENT_TYPE) {
+        Some(value) if same_format => value.clone(),
+        _ => HeaderValue::from_static(content_type(framing)),
+    };
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Reverse proxies in front of the gateway would otherwise collect the stream.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    for name in &running.endpoint.answer_headers {
+        if let Some(value) = head.headers.get(name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    exchange.release_plugins();
+    exchange.dress(&mut dressed, Some((&running.offer.connection.name, &running.offer.model.id)));
+    let stream = AnswerStream::new(exchange, running, body, same_format);
+    dressed.map(|_| AnswerBody::Stream(Box::new(stream)))
+}
+
+fn content_type(framing: Framing) -> &'static str {
+    match framing {
+        Framing::Sse => "text/event-stream; charset=utf-8",
+        Framing::Ndjson => "application/x-ndjson",
+        Framing::AwsEventStream => "application/vnd.amazon.eventstream",
+    }
+}
+
+/// Who reads the frames.
+enum Reader {
+    /// The provider's bytes go to the client; the meter reads along.
+    Forward {
+        meter: Vec<u8>,
+        begun: bool,
+    },
+    Translate(Translation),
+}
+
+pub(crate) struct AnswerStream {
+    exchange: Box<Exchange>,
+    running: Running,
+    upstream: Option<UpstreamBody>,
+    splitter: Splitter,
+    reader: Reader,
+    guards: StreamGuards,
+    told: Told,
+    chunks: Vec<Bytes>,
+    frames: Vec<Frame>,
+    clock: Pin<Box<Sleep>>,
+    idle: Duration,
+    heard: Instant,
+    ended: bool,
+}
+
+impl AnswerStream {
+    fn new(exchange: Box<Exchange>, running: Running, upstream: UpstreamBody, same_format: bool) -> Self {
+        let idle = exchange.snapshot.config.limits.upstream_idle();
+        let reader = if same_format {
+            Reader::Forward { meter: Vec::new(), begun: false }
+        } else {
+            Reader::Translate(Translation::default())
+        };
+        AnswerStream {
+            splitter: running.endpoint.framing.splitter(),
+            guards: StreamGuards::new(&exchange),
+            exchange,
+            running,
+            upstream: Some(upstream),
+            reader,
+            told: Told::default(),
+            chunks: Vec::new(),
+            frames: Vec::new(),
+            clock: Box::pin(tokio::time::sleep(idle)),
+            idle,
+            heard: Instant::now(),
+            ended: false,
+        }
+    }
+
+    /// The next bytes for the client.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, AnswerCut>>> {
+        while !self.ended {
+            let Some(upstream) = &mut self.upstream else { break };
+            self.chunks.clear();
+            let out = match upstream.poll_batch(cx, &mut self.chunks) {
+                Poll::Ready(Ok(last)) => {
+                    self.heard = Instant::now();
+                    self.take(last)
+                }
+                Poll::Ready(Err(error)) => {
+                    tracing::warn!(
+                        request_id = %self.exchange.context.request_id,
+                        provider = %self.running.offer.connection.name,
+                        %error,
+                        "a provider's stream broke off"
+                    );
+                    // What came before the break is the client's.
+                    let out = self.take(false);
+                    if self.ended { out } else { join(out, self.fail(broken_off())) }
+                }
+                Poll::Pending => match self.poll_clock(cx) {
+                    Poll::Ready(out) => out,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            if !out.is_empty() {
+                self.exchange.record.first_byte.get_or_insert_with(|| self.exchange.started.elapsed());
+                return Poll::Ready(Some(Ok(out)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Reads a batch and returns what the client gets of it.
+    fn take(&mut self, last: bool) -> Bytes {
+        let taken = self.process(last);
+        self.exchange.release_plugins();
+        match taken {
+            Ok(out) => {
+                if last && !self.ended {
+                    self.end_well();
+                }
+                out
+            }
+            Err(stop) => self.fail(stop),
+        }
+    }
+
+    fn process(&mut self, last: bool) -> Result<Bytes, Stop> {
+        self.frames.clear();
+        for chunk in &self.chunks {
+            self.splitter
+                .push(chunk, &mut self.frames)
+                .map_err(|error| Stop::failed(unreadable(&error.to_string())))?;
+        }
+        if last {
+            self.splitter.finish(&mut self.frames).map_err(|error| Stop::failed(unreadable(&error.to_string())))?;
+        }
+        if self.frames.is_empty() && !last && self.guards.hold_deadline().is_none() {
+            return Ok(self.unread());
+        }
+        match &mut self.reader {
+            Reader::Forward { .. } => self.forward(last),
+            Reader::Translate(_) => self.translate(last),
+        }
+    }
+
+    /// A batch without a whole frame: passed on at once where nobody changes frames.
+    fn unread(&mut self) -> Bytes {
+        if self.passes_untouched() { concatenate(&self.chunks) } else { Bytes::new() }
+    }
+
+    fn passes_untouched(&self) -> bool {
+        matches!(self.reader, Reader::Forward { .. }) && self.guards.is_empty() && !self.running.strip_usage
+    }
+
+    fn forward(&mut self, last: bool) -> Result<Bytes, Stop> {
+        let untouched = self.passes_untouched();
+        let error_at = self.meter(last)?;
+        if let Some(at) = error_at {
+            // The provider's own error may name what is the operator's: the client gets the sanitised one.
+            self.frames.truncate(at);
+        }
+        let out = if untouched && error_at.is_none() {
+            concatenate(&self.chunks)
+        } else {
+            let endpoint = Arc::clone(&self.running.endpoint);
+            let strip = self.running.strip_usage;
+            let frames = std::mem::take(&mut self.frames);
+            let kept: Vec<Frame> =
+                frames.into_iter().filter(|frame| !(strip && is_usage_frame(&endpoint, frame))).collect();
+            self.guarded(kept, last || error_at.is_some())?
+        };
+        match (error_at, self.told.failure.take()) {
+            (Some(_), Some(failure)) => {
+                let failure = super::failure::sanitised(failure, &self.running.offer.connection.name);
+                Ok(join(out, self.fail(Stop::failed(failure))))
+            }
+            _ => Ok(out),
+        }
+    }
+
+    /// Lets the meter read the frames it asked for. Returns where the provider's error stands, if it sent one.
+    fn meter(&mut self, last: bool) -> Result<Option<usize>, Stop> {
+        let Reader::Forward { meter, begun } = &mut self.reader else { return Ok(None) };
+        let endpoint = &self.running.endpoint;
+        let count = self.frames.len();
+        let mut chosen = Vec::new();
+        for (at, frame) in self.frames.iter().enumerate() {
+            let data = frame.data();
+            self.told.output_bytes += (data.len() as u64).min(OUTPUT_BYTES_PER_FRAME);
+            let first = !*begun && !data.is_empty();
+            if first || (last && at + 1 == count) || endpoint.metered(data.as_bytes()) {
+                chosen.push(at);
+            }
+            *begun |= first;
+        }
+        if chosen.is_empty() && !last {
+            return Ok(None);
+        }
+        let frames: Vec<types::Frame> = chosen.iter().map(|&at| to_contract(&self.frames[at])).collect();
+        let plugin = Arc::clone(&self.running.offer.connection.plugin);
+        let state = std::mem::take(meter);
+        let reading = self
+            .exchange
+            .call(&plugin, "provider", |session, context| session.meter(context, &state, &frames, last))
+            .map_err(|error| Stop::plugin(&plugin, "provider", &self.exchange.context.request_id, &error))??;
+        *meter = reading.state;
+        self.told.id = reading.id;
+        self.told.model = reading.model;
+        self.told.usage = reading.usage.as_ref().map(usage_of);
+        self.exchange.record.finish_reasons.clear();
+        for finish in &reading.finishes {
+            self.exchange.record.finished(finish);
+        }
+        let Some(failure) = reading.failure else { return Ok(None) };
+        tracing::warn!(
+            request_id = %self.exchange.context.request_id,
+            provider = %self.running.offer.connection.name,
+            kind = ?failure.kind,
+            message = %failure.message,
+            "a stream ended in the provider's error"
+        );
+        self.told.failure = Some(failure);
+        let is_error = |&&at: &&usize| {
+            let frame = &self.frames[at];
+            frame.event() == "error" || frame.data().contains("\"error\"")
+        };
+        Ok(Some(chosen.iter().rev().find(is_error).copied().unwrap_or(count)))
+    }
+
+    fn translate(&mut self, last: bool) -> Result<Bytes, Stop> {
+        let Reader::Translate(translation) = &mut self.reader else { return Ok(Bytes::new()) };
+        let encoded = self.exchange.translate_frames(&self.running, translation, &mut self.told, &self.frames, last)?;
+        let framing = self.exchange.route.framing;
+        let mut out = Vec::new();
+        for frame in &encoded {
+            framing.encode(&frame.event, &frame.data, &mut out);
+        }
+        let failed = self.told.failure.take();
+        let out = if self.guards.is_empty() {
+            Bytes::from(out)
+        } else {
+            let mut frames = Vec::new();
+            let mut splitter = framing.splitter();
+            let _ = splitter.push(&Bytes::from(out), &mut frames);
+            let _ = splitter.finish(&mut frames);
+            self.guarded(frames, last || failed.is_some())?
+        };
+        if let Some(failure) = failed {
+            self.end_badly("failed", Some(failure));
+        }
+        Ok(out)
+    }
+
+    fn guarded(&mut self, frames: Vec<Frame>, last: bool) -> Result<Bytes, Stop> {
+        if self.guards.is_empty() {
+            return Ok(concatenate_frames(frames));
+        }
+        let released = self.guards.pass(&mut self.exchange, frames, last, false)?;
+        self.wind_clock();
+        Ok(concatenate(&released))
+    }
+
+    /// Sets the clock for whichever comes first: the provider silent for too long, or text held for too long.
+    fn wind_clock(&mut self) {
+        if let Some(deadline) = self.guards.hold_deadline() {
+            let deadline = tokio::time::Instant::from_std(deadline);
+            if deadline < self.clock.deadline() {
+                self.clock.as_mut().reset(deadline);
+            }
+        }
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            if self.clock.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            if now.duration_since(self.heard) >= self.idle {
+                return Poll::Ready(self.fail(silent()));
+            }
+            if self.guards.hold_deadline().is_some_and(|deadline| deadline <= now) {
+                let released = self.guards.pass(&mut self.exchange, Vec::new(), false, true);
+                self.exchange.release_plugins();
+                self.rewind(now);
+                return Poll::Ready(match released {
+                    Ok(released) => concatenate(&released),
+                    Err(stop) => self.fail(stop),
+                });
+            }
+            self.rewind(now);
+        }
+    }
+
+    fn rewind(&mut self, now: Instant) {
+        let silent_at = self.heard + self.idle;
+        let next = self.guards.hold_deadline().map_or(silent_at, |deadline| deadline.min(silent_at)).max(now);
+        self.clock.as_mut().reset(tokio::time::Instant::from_std(next));
+    }
+
+    /// Ends the stream with an error in the client's protocol. What guards still hold is dropped: it was never released.
+    fn fail(&mut self, stop: Stop) -> Bytes {
+        let plugin = Arc::clone(&self.exchange.route.plugin);
+        let encoded =
+            self.exchange.call(&plugin, "dialect", |session, context| session.encode_error(context, &stop.failure));
+        let framing = self.exchange.route.framing;
+        let mut out = Vec::new();
+        if let Ok(reply) = encoded {
+            for frame in &reply.frames {
+                framing.encode(&frame.event, &frame.data, &mut out);
+            }
+        }
+        self.end_badly(stop.outcome, Some(stop.failure));
+        Bytes::from(out)
+    }
+
+    fn end_well(&mut self) {
+        let usage = self.told.usage.unwrap_or_else(|| self.exchange.estimate(None, self.told.output_bytes));
+        self.settle(usage);
+        let usage = Some(wire_usage(&usage));
+        // After the fact: what was sent cannot be withheld, so a denial is recorded and no more.
+        let _ = self.exchange.review_answer(&self.running.policy_view(), usage, None);
+        self.finish(Outcome { status: 200, code: "ok", failure: None });
+    }
+
+    fn end_badly(&mut self, code: &'static str, failure: Option<types::Failure>) {
+        if self.ended {
+            return;
+        }
+        let usage = self.exchange.estimate(self.told.usage, self.told.output_bytes);
+        self.settle(usage);
+        self.finish(Outcome { status: 200, code, failure });
+    }
+
+    fn settle(&mut self, usage: portcullis_core::Usage) {
+        let model = self.told.model.take();
+        if let Some(attempt) = self.exchange.record.attempts.last_mut() {
+            attempt.answered_model = model.clone().filter(|model| **model != *self.running.offer.model.id);
+            attempt.upstream_id = self.told.id.take();
+            attempt.duration_us = micros(self.running.started.elapsed());
+        }
+        self.exchange.settle(&mut self.running.held, &self.running.offer, model.as_deref(), usage);
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.ended = true;
+        self.upstream = None;
+        // All but the reading and writing was the provider's time.
+        self.exchange.waited += self.running.started.elapsed().saturating_sub(self.exchange.plugin_time());
+        self.exchange.enter(outcome);
+    }
+}
+
+/// A client that goes away: the upstream connection closes with the body, and what was generated is billed.
+impl Drop for AnswerStream {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.upstream = None;
+            self.end_badly("client-gone", None);
+        }
+    }
+}
+
+/// A frame without usage counts for this many bytes of text at most, which is about what a token's delta holds; the rest of a
+/// frame is structure.
+const OUTPUT_BYTES_PER_FRAME: u64 = 4;
+
+fn is_usage_frame(endpoint: &crate::endpoint::Endpoint, frame: &Frame) -> bool {
+    let Some(flag) = &endpoint.usage_flag else { return false };
+    let data = frame.data();
+    endpoint.metered(data.as_bytes()) && flag.frame.iter().all(|condition| condition.holds(data))
+}
+
+fn concatenate(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [] => Bytes::new(),
+        [one] => one.clone(),
+        many => {
+            let mut all = BytesMut::with_capacity(many.iter().map(Bytes::len).sum());
+            many.iter().for_each(|piece| all.extend_from_slice(piece));
+            all.freeze()
+        }
+    }
+}
+
+fn concatenate_frames(frames: Vec<Frame>) -> Bytes {
+    let pieces: Vec<Bytes> = frames.into_iter().map(Frame::into_raw).collect();
+    concatenate(&pieces)
+}
+
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() { second } else { concatenate(&[first, second]) }
+}
+
+fn broken_off() -> Stop {
+    Stop {
+        outcome: "cut",
+        ..Stop::of(types::FailureKind::Unavailable, "upstream_cut", "The provider's answer broke off.")
+    }
+}
+
+fn silent() -> Stop {
+    Stop {
+        outcome: "cut",
+        ..Stop::of(types::FailureKind::Timeout, "upstream_timeout", "The provider stopped answering.")
+    }
+}

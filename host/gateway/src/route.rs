@@ -1,0 +1,291 @@
+//! The routes of all dialects, as one table.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method};
+use portcullis_core::Name;
+use portcullis_runtime::contract::manifest;
+use portcullis_runtime::{Plugin, Role};
+use portcullis_wire::framing::Framing;
+use portcullis_wire::json::{Condition, Pattern, Pointer};
+use portcullis_wire::texts::TextMap;
+
+use crate::text_map;
+
+/// Paths that no plugin may claim.
+const RESERVED: &[&str] = &["healthz", "readyz", "metrics", "admin"];
+const RESERVED_PATHS: &[&str] = &["/v1/receipts"];
+
+/// Where a fact about a request stands.
+#[derive(Debug, Clone)]
+pub enum Place {
+    Absent,
+    Body(Pointer),
+    Path(String),
+    Always,
+}
+
+/// A dialect's route, checked and compiled once. See `route` in `wit/describe.wit`.
+pub struct Route {
+    pub plugin: Arc<Plugin>,
+    pub name: String,
+    pub operation: Name,
+    pub method: Method,
+    template: Vec<Segment>,
+    pub when_header: Option<HeaderName>,
+    pub format: Name,
+    pub model: Place,
+    pub stream: Place,
+    pub output_limit: Vec<Pointer>,
+    pub reencode_when: Vec<Condition>,
+    pub tool_names: Vec<Pattern>,
+    pub needs: Vec<(String, Condition)>,
+    pub prompts: Vec<Pattern>,
+    pub request_texts: Arc<TextMap>,
+    pub answer_texts: Arc<TextMap>,
+    pub stream_texts: Arc<TextMap>,
+    pub framing: Framing,
+}
+
+/// One segment of a path template: literal text around at most one parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Parameter { before: String, name: String, after: String },
+}
+
+/// A route with the values of its path parameters, still percent-encoded ones decoded.
+pub struct Matched {
+    pub route: Arc<Route>,
+    pub parameters: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+pub struct RouteTable {
+    routes: Vec<Arc<Route>>,
+}
+
+impl RouteTable {
+    /// # Errors
+    /// A sentence for the operator when a route is malformed, reserved, or claimed twice.
+    pub fn build(plugins: &[Arc<Plugin>]) -> Result<Self, String> {
+        let mut table = RouteTable::default();
+        for plugin in plugins.iter().filter(|plugin| plugin.roles().contains(&Role::Dialect)) {
+            for route in &plugin.manifest().routes {
+                let route = Route::compile(plugin, route).map_err(|why| format!("{}: {why}", plugin.name()))?;
+                if let Some(other) = table.routes.iter().find(|other| other.conflicts(&route)) {
+                    return Err(format!(
+                        "{}: route `{}` is already taken by `{}` of {}",
+                        plugin.name(),
+                        route.name,
+                        other.name,
+                        other.plugin.name()
+                    ));
+                }
+                table.routes.push(Arc::new(route));
+            }
+        }
+        // A route that asks for a header is the more particular one.
+        table.routes.sort_by_key(|route| route.when_header.is_none());
+        Ok(table)
+    }
+
+    /// The route for a request. `Err(true)` when the path exists with another method.
+    pub fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, bool> {
+        let mut other_method = false;
+        for route in &self.routes {
+            if route.when_header.as_ref().is_some_and(|header| !headers.contains_key(header)) {
+                continue;
+            }
+            let Some(parameters) = route.parameters_of(path) else { continue };
+            if route.method == *method {
+                return Ok(Matched { route: Arc::clone(route), parameters });
+            }
+            other_method = true;
+        }
+        Err(other_method)
+    }
+
+    /// Whether any dialect takes chat requests.
+    pub fn has_chat(&self) -> bool {
+        self.routes.iter().any(|route| &*route.operation == "chat")
+    }
+
+    /// The dialect whose shape an error has where no route matched: the one whose header is there, else the first.
+    pub fn dialect_for(&self, headers: &HeaderMap) -> Option<&Arc<Plugin>> {
+        self.routes
+            .iter()
+            .find(|route| route.when_header.as_ref().is_none_or(|header| headers.contains_key(header)))
+            .map(|route| &route.plugin)
+    }
+}
+
+impl Route {
+    fn compile(plugin: &Arc<Plugin>, route: &manifest::Route) -> Result<Self, String> {
+        let problem = |what: &str, why: &dyn std::fmt::Display| format!("route `{}`: {what}: {why}", route.name);
+        let pointer = |text: &String| Pointer::parse(text).map_err(|error| problem(text, &error));
+        let patterns = |list: &[String]| -> Result<Vec<Pattern>, String> {
+            list.iter().map(|text| Pattern::parse(text).map_err(|error| problem(text, &error))).collect()
+        };
+        let condition = |condition: &portcullis_runtime::contract::types::Condition| {
+            text_map::condition(condition).map_err(|error| problem("condition", &error))
+        };
+        let place = |location: &manifest::Location| {
+            Ok::<_, String>(match location {
+                manifest::Location::Absent => Place::Absent,
+                manifest::Location::Body(at) => Place::Body(pointer(at)?),
+                manifest::Location::Path(name) => Place::Path(name.clone()),
+                manifest::Location::Always => Place::Always,
+            })
+        };
+        let texts =
+            |map: &manifest::TextMap| text_map::compile(map).map(Arc::new).map_err(|why| problem("texts", &why));
+        let needs = route.features.needs.iter();
+        Ok(Route {
+            plugin: Arc::clone(plugin),
+            name: route.name.clone(),
+            operation: route.operation.as_str().into(),
+            method: route.method.parse().map_err(|error| problem("method", &error))?,
+            template: template(&route.path).map_err(|why| problem(&route.path, &why))?,
+            when_header: route
+                .when_header
+                .as_ref()
+                .map(|name| name.parse().map_err(|error| problem(name, &error)))
+                .transpose()?,
+            format: route.format.as_str().into(),
+            model: place(&route.model)?,
+            stream: place(&route.stream)?,
+            output_limit: route.output_limit.iter().map(pointer).collect::<Result<_, _>>()?,
+            reencode_when: route.reencode_when.iter().map(condition).collect::<Result<_, _>>()?,
+            tool_names: patterns(&route.features.tool_names)?,
+            needs: needs
+                .map(|need| Ok::<_, String>((need.capability.clone(), condition(&need.when)?)))
+                .collect::<Result<_, _>>()?,
+            prompts: patterns(&route.features.prompts)?,
+            request_texts: texts(&route.request_texts)?,
+            answer_texts: texts(&route.answer_texts)?,
+            stream_texts: texts(&route.stream_texts)?,
+            framing: text_map::framing(route.stream_framing),
+        })
+    }
+
+    fn conflicts(&self, other: &Route) -> bool {
+        self.method == other.method
+            && self.when_header == other.when_header
+            && self.template.len() == other.template.len()
+            && self.template.iter().zip(&other.template).all(|(one, two)| one.overlaps(two))
+    }
+
+    fn parameters_of(&self, path: &str) -> Option<Vec<(String, String)>> {
+        let mut parameters = Vec::new();
+        let mut segments = path.strip_prefix('/')?.split('/');
+        for expected in &self.template {
+            let segment = segments.next()?;
+            match expected {
+                Segment::Literal(text) if text == segment => {}
+                Segment::Literal(_) => return None,
+                Segment::Parameter { before, name, after } => {
+                    let value = segment.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                    parameters.push((name.clone(), decode_segment(value)?));
+                }
+            }
+        }
+        segments.next().is_none().then_some(parameters)
+    }
+}
+
+impl Segment {
+    fn overlaps(&self, other: &Segment) -> bool {
+        match (self, other) {
+            (Segment::Literal(one), Segment::Literal(two)) => one == two,
+            (Segment::Parameter { before, after, .. }, Segment::Literal(text))
+            | (Segment::Literal(text), Segment::Parameter { before, after, .. }) => {
+                text.len() > before.len() + after.len() && text.starts_with(before) && text.ends_with(after)
+            }
+            (
+                Segment::Parameter { before: one, after: one_after, .. },
+                Segment::Parameter { before: two, after: two_after, .. },
+            ) => {
+                (one.starts_with(two.as_str()) || two.starts_with(one.as_str()))
+                    && (one_after.ends_with(two_after.as_str()) || two_after.ends_with(one_after.as_str()))
+            }
+        }
+    }
+}
+
+fn template(path: &str) -> Result<Vec<Segment>, &'static str> {
+    let Some(rest) = path.strip_prefix('/') else { return Err("a path begins with `/`") };
+    if RESERVED.iter().any(|reserved| rest.split('/').next() == Some(reserved))
+        || RESERVED_PATHS.iter().any(|reserved| path.starts_with(reserved))
+    {
+        return Err("the path is reserved for the gateway");
+    }
+    rest.split('/')
+        .map(|segment| match segment.split_once('{') {
+            None if segment.contains('}') => Err("an unmatched `}`"),
+            None => Ok(Segment::Literal(segment.to_owned())),
+            Some((before, rest)) => {
+                let (name, after) = rest.split_once('}').ok_or("an unmatched `{`")?;
+                if name.is_empty() || after.contains(['{', '}']) {
+                    return Err("a segment holds one named parameter at most");
+                }
+                Ok(Segment::Parameter { before: before.to_owned(), name: name.to_owned(), after: after.to_owned() })
+            }
+        })
+        .collect()
+}
+
+/// Percent-decodes a segment; `None` where it is empty or not UTF-8.
+fn decode_segment(segment: &str) -> Option<String> {
+    if segment.is_empty() {
+        return None;
+    }
+    if !segment.contains('%') {
+        return Some(segment.to_owned());
+    }
+    let bytes = segment.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'%' {
+            let digits = segment.get(at + 1..at + 3)?;
+            decoded.push(u8::from_str_radix(digits, 16).ok()?);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_have_one_parameter_a_segment() {
+        let segments = template("/v1beta/models/{model}:generateContent").unwrap();
+        assert_eq!(segments.len(), 3);
+        for bad in ["v1", "/a/{x", "/a/x}", "/a/{}", "/a/{x}{y}", "/healthz", "/admin/v1", "/v1/receipts/{id}"] {
+            assert!(template(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn overlapping_segments_conflict() {
+        let of = |text: &str| template(text).unwrap().remove(0);
+        assert!(of("/{a}").overlaps(&of("/x")));
+        assert!(of("/{a}:one").overlaps(&of("/{b}:one")));
+        assert!(!of("/{a}:one").overlaps(&of("/{b}:two")));
+        assert!(!of("/{a}:one").overlaps(&of("/x:two")));
+    }
+
+    #[test]
+    fn segments_are_decoded_once() {
+        assert_eq!(decode_segment("a%2Fb").as_deref(), Some("a/b"));
+        assert_eq!(decode_segment("a%252F").as_deref(), Some("a%2F"));
+        assert_eq!(decode_segment("%f"), None);
+        assert_eq!(decode_segment("%ff"), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! Accepts connections until told to stop, then lets what is under way end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::connection;
+use crate::Gateway;
+
+/// A listening gateway.
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    /// Closed once the last connection has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// Starts to accept connections.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> io::Result<Server> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = watch::channel(false);
+    let (alive, ended) = mpsc::channel(1);
+    tokio::spawn(accept(gateway, listener, stopped, alive));
+    Ok(Server { address, stop, ended })
+}
+
+impl Server {
+    /// Where it listens, with the port the system chose where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, tells idle connections to close, and waits for the others. False when some were still under way after
+    /// the time given.
+    pub async fn drain(mut self, within: Duration) -> bool {
+        let _ = self.stop.send(true);
+        tokio::time::timeout(within, self.ended.recv()).await.is_ok()
+    }
+}
+
+async fn accept(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) {
+    let places = Arc::new(Semaphore::new(gateway.snapshot().config.limits.connections));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        spawn(&gateway, stream, peer, stopped.clone(), (place, alive.clone()));
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    gateway: &Arc<Gateway>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopped: watch::Receiver<bool>,
+    held: T,
+) {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move {
+        connection::run(gateway, stream, peer, stopped).await;
+        drop(held);
+    });
+}
+
+/// An error of one connection is its own; running out of descriptors would otherwise spin.
+async fn pause_after(error: &io::Error) {
+    let of_the_connection = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    );
+    if !of_the_connection {
+        tracing::error!(%error, "cannot accept connections");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
