@@ -1,0 +1,146 @@
+//! Whole documents: requests and answers that are one JSON text.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use crate::json::{Edits, Kind, Literal, Place, ScanError, Visitor, unescape, walk};
+
+use super::findings::{SpliceError, by_text};
+use super::map::{Role, TextKind, TextMap};
+use super::spot::{Cut, Form, Spot, is_long_number, telling_key};
+use super::{Finding, PlaceKind, Text};
+
+/// Which way a document goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Request,
+    Answer,
+}
+
+/// A document's texts and where each stands.
+#[derive(Debug)]
+pub struct DocumentTexts {
+    texts: Vec<Text>,
+    spots: Vec<Spot>,
+    /// Values derived from text.
+    derived: Vec<Range<usize>>,
+}
+
+impl DocumentTexts {
+    /// Cuts a document into its texts: every string that is not empty; in requests also telling keys and long numbers, and the
+    /// map's `opaque` strings, which guards are spared in answers.
+    ///
+    /// # Errors
+    /// The body is not JSON, at whatever depth.
+    pub fn cut(body: &str, map: &TextMap, direction: Direction) -> Result<Self, ScanError> {
+        let mut cutter = Cutter { map, direction, cut: Cut::default(), derived: Vec::new() };
+        walk(body, &map.set, &mut cutter)?;
+        let Cutter { cut, derived, .. } = cutter;
+        Ok(Self { texts: cut.texts, spots: cut.spots, derived })
+    }
+
+    pub fn texts(&self) -> &[Text] {
+        &self.texts
+    }
+
+    /// The texts, to be given away without a copy; splicing does not need them.
+    pub fn take_texts(&mut self) -> Vec<Text> {
+        std::mem::take(&mut self.texts)
+    }
+
+    /// The body with every finding's replacement in its place.
+    ///
+    /// # Errors
+    /// As [`DocumentTexts::edits`].
+    pub fn splice(&self, body: &str, findings: &[Finding]) -> Result<String, SpliceError> {
+        Ok(self.edits(body, findings)?.apply(body))
+    }
+
+    /// The splices alone; empty where nothing changes, so that the bytes can be passed as they are.
+    ///
+    /// # Errors
+    /// A finding that does not fit its text.
+    pub fn edits(&self, body: &str, findings: &[Finding]) -> Result<Edits, SpliceError> {
+        let mut edits = Edits::new();
+        let mut names = HashSet::new();
+        for (text, found) in by_text(findings, self.spots.len())? {
+            let spot = &self.spots[text as usize];
+            let mut splices = spot.splices(body, &found)?;
+            if let Some(change) = spot.new_key(body, &found)? {
+                // Two names masked alike would be one member twice, of which most parsers keep the last only.
+                let mut count = 1;
+                let mut name = change.name.clone();
+                while !names.insert((change.object, name.clone())) {
+                    count += 1;
+                    name = format!("{}_{count}", change.name);
+                }
+                if let Some((_, last)) = splices.last_mut().filter(|_| count > 1) {
+                    last.push_str(&format!("_{count}"));
+                }
+            }
+            for (range, text) in splices {
+                // Spots do not overlap, nor do the splices within one.
+                let _ = edits.replace(range, text);
+            }
+        }
+        if !edits.is_empty() {
+            for range in &self.derived {
+                edits.cover(range.clone(), "null");
+            }
+        }
+        Ok(edits)
+    }
+}
+
+struct Cutter<'c> {
+    map: &'c TextMap,
+    direction: Direction,
+    cut: Cut,
+    derived: Vec<Range<usize>>,
+}
+
+impl Visitor for Cutter<'_> {
+    const MATCHES_ONLY: bool = false;
+
+    fn key(&mut self, place: &Place<'_>, key: &Literal) {
+        if self.direction == Direction::Answer {
+            return;
+        }
+        if let Some(name) = telling_key(place.body(), key) {
+            let spot = Spot { outer: None, form: Form::Key { object: place.container() }, range: key.with_quotes() };
+            self.cut.push(PlaceKind::Key, place.pointer(), name, spot);
+        }
+    }
+
+    fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
+        let request = self.direction == Direction::Request;
+        let (mut place_kind, mut json, mut opaque) = (PlaceKind::Value, false, false);
+        for id in place.hits() {
+            match self.map.roles[usize::from(id)] {
+                Role::JsonString => json = true,
+                Role::Opaque => opaque = !request,
+                Role::Derived if !request => self.derived.push(range.clone()),
+                Role::ChannelText(channel) => {
+                    let kind = self.map.channels[channel].kind;
+                    json |= kind == TextKind::ToolArguments;
+                    place_kind = kind.place();
+                }
+                _ => {}
+            }
+        }
+        let body = place.body();
+        match kind {
+            Kind::String { .. } if opaque || range.len() == 2 => {}
+            Kind::String { .. } if json => self.cut.push_json_string(body, place.pointer(), range),
+            Kind::String { .. } => {
+                let content = unescape(&body[range.start + 1..range.end - 1]).into_owned();
+                self.cut.push(place_kind, place.pointer(), content, Spot::string(range));
+            }
+            Kind::Number if request && is_long_number(&body[range.clone()]) => {
+                let spot = Spot { outer: None, form: Form::Number, range: range.clone() };
+                self.cut.push(PlaceKind::Number, place.pointer(), body[range].to_owned(), spot);
+            }
+            _ => {}
+        }
+    }
+}

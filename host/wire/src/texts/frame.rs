@@ -1,0 +1,131 @@
+//! One walk over a frame's data: its strings, and what the text map knows of it.
+
+use std::ops::Range;
+
+use crate::json::{Binding, Kind, Place, ScanError, Visitor, walk};
+
+use super::map::{Role, TextMap};
+
+/// A value that the map has a pattern for.
+pub(super) struct Hit {
+    pub(super) role: Role,
+    pub(super) range: Range<usize>,
+    binding: Binding,
+    wildcards: usize,
+}
+
+/// A string that is no channel's.
+pub(super) struct FrameString {
+    pub(super) at: String,
+    /// The literal.
+    pub(super) range: Range<usize>,
+    pub(super) json: bool,
+}
+
+/// A string that is a piece of a channel.
+pub(super) struct FramePiece {
+    /// Which of the map's channels.
+    pub(super) channel: usize,
+    pub(super) at: String,
+    pub(super) range: Range<usize>,
+    /// Where the key's values stand; empty where the frame does not have one.
+    pub(super) key: Vec<Range<usize>>,
+    binding: Binding,
+    wildcards: usize,
+}
+
+/// What a frame says.
+pub(super) struct FrameRead<'m> {
+    map: &'m TextMap,
+    pub(super) strings: Vec<FrameString>,
+    pub(super) pieces: Vec<FramePiece>,
+    pub(super) derived: Vec<Range<usize>>,
+    hits: Vec<Hit>,
+}
+
+impl<'m> FrameRead<'m> {
+    pub(super) fn read(map: &'m TextMap, data: &str) -> Result<Self, ScanError> {
+        let mut read = Self { map, strings: Vec::new(), pieces: Vec::new(), derived: Vec::new(), hits: Vec::new() };
+        walk(data, &map.set, &mut read)?;
+        let mut pieces = std::mem::take(&mut read.pieces);
+        for piece in &mut pieces {
+            let keys = map.channels[piece.channel].keys;
+            let key = |at| read.bound(Role::ChannelKey(piece.channel, at), &piece.binding, piece.wildcards);
+            piece.key = (0..keys).map(key).collect();
+        }
+        read.pieces = pieces;
+        Ok(read)
+    }
+
+    /// The value in this role whose wildcards stand for the same members.
+    fn bound(&self, role: Role, binding: &Binding, wildcards: usize) -> Range<usize> {
+        let same = |hit: &&Hit| {
+            let shared = hit.wildcards.min(wildcards);
+            hit.role == role && hit.binding[..shared] == binding[..shared]
+        };
+        self.hits.iter().find(same).map_or(0..0, |hit| hit.range.clone())
+    }
+
+    /// The channels that end with this frame: the declaration, and the values their keys start with.
+    pub(super) fn ends<'r>(&'r self, data: &'r str) -> impl Iterator<Item = (usize, Vec<&'r str>)> + 'r {
+        self.hits.iter().filter_map(move |hit| {
+            let Role::EndWhen(channel, end) = hit.role else { return None };
+            let known = &self.map.channels[channel].ends[end];
+            if !known.when.passes(&data[hit.range.clone()]) {
+                return None;
+            }
+            let key = |at| &data[self.bound(Role::EndKey(channel, end, at), &hit.binding, hit.wildcards)];
+            Some((channel, (0..known.keys).map(key).collect()))
+        })
+    }
+
+    /// Whether every channel ends with this frame.
+    pub(super) fn is_terminator(&self, data: &str) -> bool {
+        self.hits.iter().any(|hit| match hit.role {
+            Role::Terminator(at) => self.map.terminators[at].passes(&data[hit.range.clone()]),
+            _ => false,
+        })
+    }
+}
+
+impl Visitor for FrameRead<'_> {
+    const MATCHES_ONLY: bool = false;
+
+    fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
+        let is_string = matches!(kind, Kind::String { .. });
+        let (mut json, mut opaque, mut piece) = (false, false, None);
+        for id in place.hits() {
+            let id = usize::from(id);
+            let pattern = &self.map.patterns[id];
+            match self.map.roles[id] {
+                Role::JsonString => json = true,
+                Role::Opaque => opaque = true,
+                Role::Derived => self.derived.push(range.clone()),
+                Role::ChannelText(channel) if is_string && piece.is_none() => {
+                    piece = Some(FramePiece {
+                        channel,
+                        at: place.pointer(),
+                        range: range.clone(),
+                        key: Vec::new(),
+                        binding: place.bind(pattern),
+                        wildcards: pattern.wildcards(),
+                    });
+                }
+                Role::ChannelText(_) => {}
+                role => self.hits.push(Hit {
+                    role,
+                    range: range.clone(),
+                    binding: place.bind(pattern),
+                    wildcards: pattern.wildcards(),
+                }),
+            }
+        }
+        match piece {
+            Some(piece) => self.pieces.push(piece),
+            None if is_string && !opaque && range.len() > 2 => {
+                self.strings.push(FrameString { at: place.pointer(), range, json });
+            }
+            None => {}
+        }
+    }
+}
