@@ -1,0 +1,217 @@
+//! What the plugin says of itself: two routes, one endpoint, and where texts stand in the protocol's documents.
+
+use portcullis_plugin::prelude::*;
+
+use crate::{FORMAT, catalogue};
+
+pub fn manifest() -> Manifest {
+    Manifest {
+        access: Access::WRITE,
+        routes: vec![chat_route(), models_route()],
+        endpoints: vec![chat_endpoint()],
+        models: catalogue::models(),
+        suggestion: Some(Suggestion {
+            base_url: "https://api.anthropic.com".to_owned(),
+            auth: "header:x-api-key".to_owned(),
+            environment: "ANTHROPIC_API_KEY".to_owned(),
+        }),
+        ..Manifest::new(
+            "anthropic",
+            env!("CARGO_PKG_VERSION"),
+            "Anthropic Messages: the client protocol and the provider",
+        )
+    }
+}
+
+fn chat_route() -> Route {
+    Route {
+        name: "chat".to_owned(),
+        operation: "chat".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/messages".to_owned(),
+        when_header: None,
+        format: FORMAT.to_owned(),
+        model: Location::Body("/model".to_owned()),
+        stream: Location::Body("/stream".to_owned()),
+        output_limit: list(&["/max_tokens"]),
+        reencode_when: Vec::new(),
+        features: features(),
+        request_texts: TextMap::plain(),
+        answer_texts: answer_texts(),
+        stream_texts: stream_texts(),
+        stream_framing: Framing::Sse,
+    }
+}
+
+/// `GET /v1/models` is OpenAI's path too; this protocol's clients send their version with every request.
+fn models_route() -> Route {
+    Route {
+        name: "models".to_owned(),
+        operation: "models".to_owned(),
+        method: "GET".to_owned(),
+        path: "/v1/models".to_owned(),
+        when_header: Some("anthropic-version".to_owned()),
+        format: FORMAT.to_owned(),
+        model: Location::Absent,
+        stream: Location::Absent,
+        output_limit: Vec::new(),
+        reencode_when: Vec::new(),
+        features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
+        request_texts: TextMap::plain(),
+        answer_texts: TextMap::plain(),
+        stream_texts: TextMap::plain(),
+        stream_framing: Framing::Json,
+    }
+}
+
+fn chat_endpoint() -> Endpoint {
+    Endpoint {
+        name: "chat".to_owned(),
+        operation: "chat".to_owned(),
+        format: FORMAT.to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/messages".to_owned(),
+        query: Vec::new(),
+        headers: list(&["anthropic-beta"]),
+        // The version that still takes sampling, which other protocols' clients send; a client's own version replaces it.
+        fixed_headers: vec![Pair::new("anthropic-version", "2023-06-01")],
+        forward_headers: list(&["anthropic-beta", "anthropic-version"]),
+        answer_headers: list(&[
+            "request-id",
+            "anthropic-organization-id",
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+            "anthropic-ratelimit-input-tokens-limit",
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+            "anthropic-ratelimit-output-tokens-limit",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+        ]),
+        model: Location::Body("/model".to_owned()),
+        // Usage comes unasked.
+        usage_flag: None,
+        // `message_start` and `message_delta` hold usage, `message_delta` the stop reason; an error ends a stream early.
+        meter_frames: list(&["\"usage\"", "\"stop_reason\"", "\"error\""]),
+        stream_framing: Framing::Sse,
+    }
+}
+
+fn features() -> FeatureMap {
+    let need = |capability: &str, when| Need { capability: capability.to_owned(), when };
+    let mut needs = vec![
+        need("tools", Condition::present("/tools/0")),
+        need("json-schema", Condition::present("/output_config/format")),
+        need("json-schema", Condition::present("/output_format")),
+        need("reasoning", Condition::equals("/thinking/type", r#""enabled""#)),
+        need("reasoning", Condition::equals("/thinking/type", r#""adaptive""#)),
+        need("forced-tools", Condition::equals("/tool_choice/type", r#""any""#)),
+        need("forced-tools", Condition::equals("/tool_choice/type", r#""tool""#)),
+    ];
+    // Blocks of a message, and those within a tool's result.
+    for at in ["/messages/*/content/*/type", "/messages/*/content/*/content/*/type"] {
+        needs.push(need("vision", Condition::equals(at, r#""image""#)));
+        needs.push(need("documents", Condition::equals(at, r#""document""#)));
+    }
+    for version in ["20250305", "20260209", "20260318"] {
+        needs.push(need("web-search", Condition::equals("/tools/*/type", &format!(r#""web_search_{version}""#))));
+    }
+    FeatureMap {
+        tool_names: list(&["/tools/*/name"]),
+        needs,
+        prompts: list(&["/system", "/system/*/text", "/messages/*/content", "/messages/*/content/*/text"]),
+    }
+}
+
+/// Strings that the API mints and a reader learns nothing from, in a message whose members stand under `at`.
+fn opaque(at: &str) -> Vec<String> {
+    const MESSAGE: &[&str] = &[
+        "/id",
+        "/type",
+        "/role",
+        "/model",
+        "/stop_reason",
+        "/stop_details/type",
+        "/stop_details/category",
+        "/container/id",
+        "/container/expires_at",
+        "/usage/service_tier",
+        "/usage/inference_geo",
+        "/usage/speed",
+        "/usage/iterations/*/type",
+        "/usage/iterations/*/model",
+    ];
+    MESSAGE.iter().map(|pointer| format!("{at}{pointer}")).collect()
+}
+
+/// The same of a content block under `at`.
+fn opaque_block(at: &str) -> Vec<String> {
+    const BLOCK: &[&str] = &[
+        "/type",
+        "/id",
+        "/signature",
+        "/data",
+        "/tool_use_id",
+        "/file_id",
+        "/caller/type",
+        "/caller/tool_id",
+        "/citations/*/type",
+        "/citations/*/encrypted_index",
+        "/content/type",
+        "/content/*/type",
+        "/content/*/encrypted_content",
+        "/content/encrypted_stdout",
+        "/content/content/type",
+        "/content/content/source/type",
+        "/content/content/source/media_type",
+    ];
+    BLOCK.iter().map(|pointer| format!("{at}{pointer}")).collect()
+}
+
+fn answer_texts() -> TextMap {
+    let mut opaque = opaque("");
+    opaque.extend(opaque_block("/content/*"));
+    TextMap { opaque, ..TextMap::plain() }
+}
+
+fn stream_texts() -> TextMap {
+    let mut opaque = opaque("/message");
+    opaque.extend(opaque_block("/content_block"));
+    opaque.extend(list(&[
+        "/type",
+        "/error/type",
+        "/request_id",
+        "/delta/type",
+        "/delta/signature",
+        "/delta/stop_reason",
+        "/delta/stop_details/type",
+        "/delta/stop_details/category",
+        "/delta/container/id",
+        "/delta/container/expires_at",
+        "/delta/citation/type",
+        "/delta/citation/encrypted_index",
+        "/usage/service_tier",
+        "/usage/iterations/*/type",
+        "/usage/iterations/*/model",
+    ]));
+    let channel = |text: &str, kind| Channel {
+        text: text.to_owned(),
+        kind,
+        key: list(&["/index"]),
+        ends: vec![ChannelEnd { when: Condition::equals("/type", r#""content_block_stop""#), key: list(&["/index"]) }],
+    };
+    TextMap {
+        opaque,
+        channels: vec![
+            channel("/delta/text", TextKind::Text),
+            channel("/delta/thinking", TextKind::Reasoning),
+            channel("/delta/partial_json", TextKind::ToolArguments),
+        ],
+        terminators: vec![Condition::equals("/type", r#""message_stop""#), Condition::equals("/type", r#""error""#)],
+        ..TextMap::plain()
+    }
+}

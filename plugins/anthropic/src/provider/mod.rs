@@ -1,0 +1,47 @@
+//! The provider's side: requests out, answers in.
+
+mod content;
+mod error;
+mod messages;
+mod meter;
+mod names;
+mod notes;
+mod reasoning;
+mod request;
+mod response;
+mod schema;
+mod stream;
+
+use portcullis_plugin::prelude::*;
+
+use crate::Anthropic;
+
+impl Provider for Anthropic {
+    type State = stream::State;
+
+    fn encode_request(&self, _: &Context, target: &Target, request: Request) -> Result<UpstreamRequest, Failure> {
+        request::encode(target, &request)
+    }
+
+    fn decode_response(&self, _: &Context, _: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure> {
+        Ok(DecodedResponse { response: response::decode(body)?, notes: Vec::new() })
+    }
+
+    fn decode_frames(
+        &self,
+        _: &Context,
+        state: &mut stream::State,
+        frames: Vec<Frame>,
+        last: bool,
+    ) -> Result<Vec<Event>, Failure> {
+        stream::decode(state, &frames, last)
+    }
+
+    fn decode_error(&self, _: &Context, head: &AnswerHead, body: &str) -> Failure {
+        error::decode(head, body)
+    }
+
+    fn meter(&self, _: &Context, metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure> {
+        meter::read(metered, frames, last)
+    }
+}
