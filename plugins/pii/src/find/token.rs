@@ -1,0 +1,283 @@
+//! API keys and tokens: what providers mark with a prefix, JSON web tokens, and whatever follows `Bearer`.
+
+use crate::window::{ALNUM, TOKEN, WIDE, Window, is};
+
+/// A key that is still going on after so many bytes is one, whatever comes: it is masked as it goes.
+pub const CERTAIN: usize = 256;
+
+/// The longest header of a JSON web token.
+const HEADER_MAX: usize = 1024;
+
+/// How a key goes on past the end of an open window, once it is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Tail {
+    /// Letters and digits.
+    Alnum,
+    /// Those, `-` and `_`.
+    Token,
+    /// Those and what else base64 and a bearer token may hold; a full stop at the end is the sentence's.
+    Wide,
+    /// The same but for JSON web tokens, whose parts are joined by full stops.
+    Dotted,
+    /// A PEM block up to its end line.
+    Pem,
+    /// So many bytes more.
+    Bytes(u32),
+}
+
+/// What stands at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    No,
+    Growing,
+    Match(usize),
+    /// Certain up to here, and going on past the end of the window.
+    Endless(usize, Tail),
+}
+
+struct Shape {
+    prefix: &'static str,
+    body: u8,
+    /// Of the body, in bytes.
+    min: usize,
+    max: usize,
+    /// Whether the body must have a digit: `sk-learn-compatible-estimators` is no key.
+    digit: bool,
+}
+
+const ANY: usize = usize::MAX;
+
+const fn shape(prefix: &'static str, body: u8, min: usize) -> Shape {
+    Shape { prefix, body, min, max: ANY, digit: true }
+}
+
+const fn exact(prefix: &'static str, body: u8, length: usize) -> Shape {
+    Shape { prefix, body, min: length, max: length, digit: false }
+}
+
+/// Prefixes as providers document them or secret scanners know them (the rules of gitleaks and of detect-secrets). A body may
+/// be longer than it was when they were written, hence minima.
+const SHAPES: &[Shape] = &[
+    // OpenAI, Anthropic, OpenRouter and their like; `sk-proj-`, `sk-ant-`, `sk-or-v1-`
+    shape("sk-", TOKEN, 20),
+    // Portcullis
+    shape("pc_prod_", TOKEN, 16),
+    shape("pc_dev_", TOKEN, 16),
+    // Amazon Web Services
+    exact("AKIA", ALNUM, 16),
+    exact("ASIA", ALNUM, 16),
+    // GitHub
+    shape("ghp_", ALNUM, 30),
+    shape("gho_", ALNUM, 30),
+    shape("ghu_", ALNUM, 30),
+    shape("ghs_", ALNUM, 30),
+    shape("ghr_", ALNUM, 30),
+    shape("github_pat_", TOKEN, 22),
+    // GitLab
+    shape("glpat-", TOKEN, 20),
+    shape("gldt-", TOKEN, 20),
+    shape("glrt-", TOKEN, 20),
+    shape("glcbt-", TOKEN, 20),
+    shape("glptt-", TOKEN, 40),
+    shape("glsoat-", TOKEN, 20),
+    // Slack
+    shape("xoxa-", TOKEN, 10),
+    shape("xoxb-", TOKEN, 10),
+    shape("xoxe-", TOKEN, 10),
+    shape("xoxp-", TOKEN, 10),
+    shape("xoxr-", TOKEN, 10),
+    shape("xoxs-", TOKEN, 10),
+    shape("xapp-", TOKEN, 10),
+    // Google
+    shape("AIza", TOKEN, 35),
+    // Hugging Face
+    Shape { digit: false, ..shape("hf_", ALNUM, 30) },
+    // Groq, xAI, Perplexity, NVIDIA, Replicate, LangSmith
+    shape("gsk_", ALNUM, 40),
+    shape("xai-", ALNUM, 40),
+    shape("pplx-", ALNUM, 40),
+    shape("nvapi-", TOKEN, 40),
+    shape("r8_", ALNUM, 36),
+    shape("lsv2_", TOKEN, 36),
+    // Stripe
+    shape("sk_live_", ALNUM, 16),
+    shape("sk_test_", ALNUM, 16),
+    shape("rk_live_", ALNUM, 16),
+    shape("rk_test_", ALNUM, 16),
+    shape("whsec_", TOKEN, 24),
+    // Shopify, DigitalOcean, npm, PyPI
+    shape("shpat_", ALNUM, 32),
+    shape("dop_v1_", ALNUM, 64),
+    shape("npm_", ALNUM, 36),
+    shape("pypi-", TOKEN, 50),
+];
+
+/// A JSON web token: a header and a payload that are JSON objects in base64.
+const JWT: &str = "eyJ";
+
+/// The first bytes of all prefixes.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut i = 0;
+    while i < SHAPES.len() {
+        first[SHAPES[i].prefix.as_bytes()[0] as usize] = true;
+        i += 1;
+    }
+    first[JWT.as_bytes()[0] as usize] = true;
+    first
+};
+
+/// The first key that begins within the run of `WIDE` bytes from `start` to `end`, at a place where a word may begin.
+pub fn find(window: &Window, start: usize, end: usize) -> Option<(usize, Key)> {
+    let bytes = window.bytes();
+    let head = head(window, start, end);
+    if head != Key::No {
+        return Some((start, head));
+    }
+    for i in start.max(window.from)..end {
+        if FIRST[usize::from(bytes[i])] && i > start && (!is(bytes[i - 1], ALNUM) && bytes[i - 1] != b'_' || window.after_escape(i)) {
+            match at(window, i) {
+                Key::No => {}
+                key => return Some((i, key)),
+            }
+        }
+    }
+    None
+}
+
+/// The key that the run of `WIDE` bytes from `start` to `end` begins with.
+pub fn head(window: &Window, start: usize, end: usize) -> Key {
+    if start < window.from || start == end {
+        return Key::No;
+    }
+    match if bearer(window, start) { token(window, start, end) } else { Key::No } {
+        Key::No => at(window, start),
+        key => key,
+    }
+}
+
+/// The key that begins at `start`.
+fn at(window: &Window, start: usize) -> Key {
+    let rest = &window.bytes()[start..];
+    let mut growing = false;
+    for shape in SHAPES {
+        let prefix = shape.prefix.as_bytes();
+        if rest.starts_with(prefix) {
+            match body(window, start, start + prefix.len(), shape) {
+                Key::No => {}
+                key => return key,
+            }
+        }
+        growing |= window.open && prefix.starts_with(rest);
+    }
+    if rest.starts_with(JWT.as_bytes()) {
+        return jwt(window, start);
+    }
+    growing |= window.open && JWT.as_bytes().starts_with(rest);
+    if growing { Key::Growing } else { Key::No }
+}
+
+fn body(window: &Window, start: usize, body: usize, shape: &Shape) -> Key {
+    let end = window.run(body, shape.body);
+    let length = end - body;
+    if length > shape.max {
+        return Key::No;
+    }
+    if end == window.len() && window.open {
+        let tail = if shape.body == ALNUM { Tail::Alnum } else { Tail::Token };
+        return if end - start > CERTAIN { Key::Endless(end, tail) } else { Key::Growing };
+    }
+    let digit = !shape.digit || end - start > CERTAIN || window.bytes()[body..end].iter().any(u8::is_ascii_digit);
+    if length >= shape.min && digit { Key::Match(end) } else { Key::No }
+}
+
+fn jwt(window: &Window, start: usize) -> Key {
+    let header = window.run(start, TOKEN);
+    if header - start > HEADER_MAX {
+        return Key::No;
+    }
+    let rest = &window.bytes()[header..];
+    if window.open && b".ey".starts_with(rest) {
+        return Key::Growing;
+    }
+    if header - start < 12 || !rest.starts_with(b".ey") {
+        return Key::No;
+    }
+    let end = dotted(window, header);
+    if end.reaches && window.open {
+        return if end.trimmed - start > CERTAIN { Key::Endless(end.trimmed, Tail::Dotted) } else { Key::Growing };
+    }
+    let signed = window.bytes()[header + 1..end.trimmed].contains(&b'.');
+    if signed || window.bytes().get(end.trimmed) == Some(&b'.') || end.trimmed - start > CERTAIN {
+        Key::Match(end.trimmed)
+    } else {
+        Key::No
+    }
+}
+
+/// Whether `Bearer ` stands right before `start`.
+fn bearer(window: &Window, start: usize) -> bool {
+    start >= 7 && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ")
+}
+
+/// The token that begins at `start`, behind `Bearer`, in the run of `WIDE` bytes to `end`.
+fn token(window: &Window, start: usize, end: usize) -> Key {
+    let reaches = end == window.len() && window.open;
+    let end = trimmed(window, start, end);
+    let run = &window.bytes()[start..end];
+    match (reaches, run.len() > CERTAIN) {
+        (true, true) => Key::Endless(end, Tail::Wide),
+        (true, false) => Key::Growing,
+        (false, certain) if certain || run.len() >= 16 && run.iter().any(u8::is_ascii_digit) => Key::Match(end),
+        (false, _) => Key::No,
+    }
+}
+
+struct Run {
+    trimmed: usize,
+    /// Whether it reaches the window's end.
+    reaches: bool,
+}
+
+/// Token bytes joined by full stops.
+fn dotted(window: &Window, from: usize) -> Run {
+    let end = window.bytes()[from..]
+        .iter()
+        .position(|&byte| byte != b'.' && !is(byte, TOKEN))
+        .map_or(window.len(), |length| from + length);
+    Run { trimmed: trimmed(window, from, end), reaches: end == window.len() }
+}
+
+/// Without full stops at the end.
+fn trimmed(window: &Window, from: usize, mut end: usize) -> usize {
+    while end > from && window.bytes()[end - 1] == b'.' {
+        end -= 1;
+    }
+    end
+}
+
+/// Where a key that went on past an earlier window ends in this one. `reaches` when it goes on still, from `trimmed` on.
+pub fn resume(window: &Window, tail: Tail) -> (usize, bool) {
+    let run = match tail {
+        Tail::Alnum => plain(window, ALNUM),
+        Tail::Token => plain(window, TOKEN),
+        Tail::Wide => {
+            let end = window.run(window.from, WIDE);
+            Run { trimmed: trimmed(window, window.from, end), reaches: end == window.len() }
+        }
+        Tail::Dotted => dotted(window, window.from),
+        Tail::Bytes(more) => {
+            Run { trimmed: window.text.floor_char_boundary(window.from + more as usize), reaches: false }
+        }
+        Tail::Pem => {
+            let (end, ended) = super::pem::body(window, window.from);
+            Run { trimmed: end, reaches: !ended }
+        }
+    };
+    (run.trimmed, run.reaches && window.open)
+}
+
+fn plain(window: &Window, class: u8) -> Run {
+    let end = window.run(window.from, class);
+    Run { trimmed: end, reaches: end == window.len() }
+}
