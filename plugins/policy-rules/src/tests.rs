@@ -53,6 +53,16 @@ fn code(verdict: PolicyVerdict) -> String {
 }
 
 #[test]
+fn the_documented_example_is_a_configuration() {
+    let documentation = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+    let example = documentation.skip_while(|line| *line != " ```toml").skip(1).take_while(|line| *line != " ```");
+    let file: toml::Table = example.collect::<Vec<_>>().join("\n").parse().expect("TOML");
+    let config = file["plugin"]["policy-rules"]["config"].clone();
+    let rules = config.try_into::<Config>().expect("a configuration").rules().expect("rules");
+    assert_eq!(rules.rules.len(), 4);
+}
+
+#[test]
 fn the_first_that_ends_the_walk_wins() {
     let rules = rules(json!({"rules": [
         {"name": "not-this-one", "when": {"teams": "sales"}, "then": "deny"},

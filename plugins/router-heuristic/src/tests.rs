@@ -55,6 +55,33 @@ fn codes(plan: &Plan) -> Vec<(u32, &str)> {
 }
 
 #[test]
+fn the_documented_example_is_a_configuration() {
+    let documentation = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+    let example = documentation.skip_while(|line| *line != " ```toml").skip(1).take_while(|line| *line != " ```");
+    let file: toml::Table = example.collect::<Vec<_>>().join("\n").parse().expect("TOML");
+    let config: Config = file["plugin"]["router-heuristic"]["config"].clone().try_into().expect("a configuration");
+    let settings = Settings::new(config).expect("settings");
+    assert_eq!(settings.classes.last().map(|class| class.name.as_ref()), Some("legal"));
+}
+
+/// The table of weights and that of classes in the documentation are the code's.
+#[test]
+fn the_documented_tables_are_the_code_s() {
+    let documentation = include_str!("lib.rs");
+    for (name, traits) in crate::standard::CLASSES {
+        let row = format!("//! | `{name}` | {} | {} | ", traits.quality, traits.floor);
+        assert!(documentation.contains(&row), "{row}");
+    }
+    let settings = Settings::new(Config::default()).expect("settings");
+    for goal in ["price", "latency", "quality", "balanced"] {
+        let weights = settings.wishes(&[Pair::new("optimise", goal)]).expect("wishes").weights;
+        let crate::config::Weights { price, latency, quality, health } = weights;
+        let row = format!("//! | `{goal}` | {price:.2} | {latency:.2} | {quality:.2} | {health:.2} |");
+        assert!(documentation.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn what_cannot_is_never_ranked() {
     let features = Features {
         needs: list(&["vision"]),

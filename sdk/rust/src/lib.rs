@@ -25,6 +25,11 @@ pub use plugin::{NoConfig, Plugin};
 #[doc(hidden)]
 pub use serde;
 
+/// The guide's examples compile too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/plugins.md")]
+struct Guide;
+
 #[cfg(test)]
 mod tests {
     #[test]
