@@ -180,6 +180,10 @@ fn messages(system: Content, wire: Vec<wire::Message>) -> Result<Vec<Message>, F
         };
         let parts = match role {
             Role::Assistant => {
+                // DeepSeek demands the field on every turn of a thinking model, even where nothing was thought.
+                if message.reasoning_content.as_deref() == Some("") {
+                    message.extra.push(Field::new("reasoning_content", "\"\""));
+                }
                 let legacy = message.function_call.is_some();
                 legacy_calls += usize::from(legacy);
                 message.take_assistant_parts(|call| match legacy {
@@ -306,7 +310,10 @@ fn tool_choice(choice: Choose) -> Result<ToolChoice, Failure> {
             }
             (Some(kind), None, None) if kind != "function" => other(kind, rebuild(Some(kind), None, &named.extra)),
             _ => {
-                return Err(Failure::invalid("tool_choice", "Missing required parameter: 'tool_choice.function.name'."));
+                return Err(Failure::invalid(
+                    "tool_choice",
+                    "Missing required parameter: 'tool_choice.function.name'.",
+                ));
             }
         },
     })

@@ -126,7 +126,7 @@ impl Encoder<'_> {
 
     fn start(&mut self, start: &StreamStart) {
         self.state.format.clone_from(&start.format);
-        self.state.usage.clone_from(&start.usage);
+        self.state.usage = start.usage;
         let mut writer = Writer::with_capacity(160);
         writer.begin_object();
         writer.member_string("id", &answer_id(self.context, &start.id));
@@ -169,7 +169,7 @@ impl Encoder<'_> {
                 id: String::new(),
                 model: String::new(),
                 created: None,
-                usage: self.state.usage.clone(),
+                usage: self.state.usage,
                 extra: Vec::new(),
             });
         }
@@ -444,7 +444,7 @@ impl Encoder<'_> {
     }
 
     fn end(&mut self) {
-        if let Some(counted) = self.state.usage.clone().filter(|_| self.reply.stream_usage) {
+        if let Some(counted) = self.state.usage.filter(|_| self.reply.stream_usage) {
             let mut writer = self.begin();
             writer.end_array();
             writer.key("usage");

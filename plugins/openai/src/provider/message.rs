@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use portcullis_plugin::ir::{
-    Content, Failure, FailureKind, Media, Message, Note, Part, ResultContent, Role, Source, ToolCall, ToolResult,
+    Content, Failure, FailureKind, Media, Message, Note, Part, ResultContent, ResultPart, Role, Source, ToolCall,
+    ToolResult,
 };
 use portcullis_plugin::json::Writer;
 
@@ -35,6 +36,12 @@ pub struct Messages<'a> {
 pub enum Kind {
     Image,
     Document,
+}
+
+/// A piece of a tool's result that stays in its message.
+enum Piece<'a> {
+    Text(Cow<'a, str>),
+    Raw(&'a str),
 }
 
 impl<'a> Messages<'a> {
@@ -96,12 +103,12 @@ impl<'a> Messages<'a> {
     /// The `content` of a message that is not an assistant's.
     fn content(&mut self, place: &str, parts: &[&'a Part]) -> Result<(), Failure> {
         self.writer.key("content");
-        if let [part] = parts {
-            if let (Content::Text(text), true) = (&part.content, plain(part, self.own)) {
-                self.drop_cache(part.cache.is_some());
-                self.writer.string(text);
-                return Ok(());
-            }
+        if let [part] = parts
+            && let (Content::Text(text), true) = (&part.content, plain(part, self.own))
+        {
+            self.drop_cache(part.cache.is_some());
+            self.writer.string(text);
+            return Ok(());
         }
         if parts.is_empty() {
             self.writer.string("");
@@ -272,27 +279,37 @@ impl<'a> Messages<'a> {
 
     /// A tool's result as a `tool` message; what is not text waits for [`flush`](Self::flush).
     fn result(&mut self, place: &str, message: &'a Message, part: &Part, result: &'a ToolResult) {
-        let mut texts: Vec<Cow<'a, str>> = Vec::new();
-        let mut raws: Vec<&'a str> = Vec::new();
+        let mut pieces = Vec::new();
         let waiting = self.waiting.len();
         let mut approximated = false;
         for piece in &result.parts {
-            match &piece.content {
-                ResultContent::Text(text) => texts.push(Cow::Borrowed(text)),
+            let content = match &piece.content {
+                ResultContent::Text(text) => Piece::Text(Cow::Borrowed(text)),
                 ResultContent::Document(Media { source: Source::Text(text), .. }) => {
                     approximated = true;
-                    texts.push(Cow::Borrowed(text));
+                    Piece::Text(Cow::Borrowed(text))
                 }
                 ResultContent::SearchResult(found) => {
                     approximated = true;
-                    texts.push(Cow::Owned(format!("{}\n{}\n{}", found.title, found.source, found.texts.join("\n"))));
+                    let text = format!("{}\n{}\n{}", found.title, found.source, found.texts.join("\n"));
+                    Piece::Text(Cow::Owned(text))
                 }
-                ResultContent::Image(image) => self.waiting.push((&result.call_id, image, Kind::Image)),
-                ResultContent::Document(file) => self.waiting.push((&result.call_id, file, Kind::Document)),
-                ResultContent::Other(item) if item.format == FORMAT => raws.push(&item.value),
-                ResultContent::Other(item) => note(self.notes, "dropped", format!("{place}/{}", item.kind)),
-            }
+                ResultContent::Other(item) if item.format == FORMAT => Piece::Raw(&item.value),
+                ResultContent::Other(item) => {
+                    note(self.notes, "dropped", format!("{place}/{}", item.kind));
+                    continue;
+                }
+                ResultContent::Image(image) => {
+                    self.waiting.push((&result.call_id, image, Kind::Image));
+                    continue;
+                }
+                ResultContent::Document(file) => {
+                    self.waiting.push((&result.call_id, file, Kind::Document));
+                    continue;
+                }
+            };
             self.drop_cache(piece.cache.is_some());
+            pieces.push((content, Some(piece)));
         }
         let moved = self.waiting.len() > waiting;
         if moved || approximated {
@@ -302,26 +319,23 @@ impl<'a> Messages<'a> {
             note(self.notes, "dropped", format!("{place}/is_error"));
         }
         self.drop_cache(part.cache.is_some());
-        if texts.is_empty() && raws.is_empty() && moved {
-            texts.push(Cow::Borrowed(SEE_BELOW));
+        if pieces.is_empty() && moved {
+            pieces.push((Piece::Text(Cow::Borrowed(SEE_BELOW)), None));
         }
         self.writer.begin_object();
         self.writer.member_string("role", "tool");
         self.writer.member_string("tool_call_id", &short_id(&result.call_id, self.own));
         self.writer.key("content");
-        match texts.as_slice() {
-            [] if raws.is_empty() => self.writer.string(""),
-            [text] if raws.is_empty() => self.writer.string(text),
+        let bare = |piece: &Option<&ResultPart>| {
+            !self.own || piece.is_none_or(|piece| piece.cache.is_none() && piece.extra.is_empty())
+        };
+        match pieces.as_slice() {
+            [] => self.writer.string(""),
+            [(Piece::Text(text), piece)] if bare(piece) => self.writer.string(text),
             _ => {
                 self.writer.begin_array();
-                for text in &texts {
-                    self.writer.begin_object();
-                    self.writer.member_string("type", "text");
-                    self.writer.member_string("text", text);
-                    self.writer.end_object();
-                }
-                for raw in raws {
-                    self.writer.raw(raw);
+                for (content, piece) in &pieces {
+                    self.result_piece(content, *piece);
                 }
                 self.writer.end_array();
             }
@@ -331,6 +345,23 @@ impl<'a> Messages<'a> {
                 self.writer.member_string("name", name);
             }
             write_fields(self.writer, &message.extra);
+        }
+        self.writer.end_object();
+    }
+
+    fn result_piece(&mut self, content: &Piece, piece: Option<&ResultPart>) {
+        let text = match content {
+            Piece::Raw(raw) => return self.writer.raw(raw),
+            Piece::Text(text) => text,
+        };
+        self.writer.begin_object();
+        self.writer.member_string("type", "text");
+        self.writer.member_string("text", text);
+        if let Some(piece) = piece.filter(|_| self.own) {
+            write_fields(self.writer, &piece.extra);
+            if let Some(mark) = piece.cache {
+                write_cache(self.writer, mark);
+            }
         }
         self.writer.end_object();
     }

@@ -328,10 +328,9 @@ impl Writer<'_> {
         let is_open =
             self.choice.open.is_some_and(|open| open.kind == PartKind::Reasoning && open.detail == Some(index));
         let at = self.open(PartKind::Reasoning, Some(index), foreign.into_iter().collect());
-        match (id, is_open) {
-            (Some(id), false) => self.events.push(Event::Carry(Carried { at, fields: vec![id] })),
-            // The id of an open part was said when it was opened.
-            _ => {}
+        // The id of an open part was said when it was opened.
+        if let (Some(id), false) = (id, is_open) {
+            self.events.push(Event::Carry(Carried { at, fields: vec![id] }));
         }
         if let Some(text) = text {
             self.events.push(Event::Text(Delta { at, text }));

@@ -79,7 +79,7 @@ fn into_part(detail: Detail) -> Option<Part> {
     };
     let empty = reasoning.text.is_empty() && reasoning.signature.is_none() && reasoning.redacted.is_none();
     let carry = detail.id.map(|id| Field::new(ITEM_ID, json::quote(&id))).into_iter().collect();
-    (!empty).then(|| Part { content: Content::Reasoning(reasoning), cache: None, carry, extra: detail.extra })
+    (!empty).then_some(Part { content: Content::Reasoning(reasoning), cache: None, carry, extra: detail.extra })
 }
 
 /// Whether a part holds what must return unchanged, and therefore needs a detail.
