@@ -111,12 +111,11 @@ impl RouteTable {
         self.routes.iter().any(|route| &*route.operation == "chat")
     }
 
-    /// The dialect whose shape an error has where no route matched: the one whose header is there, else the first.
+    /// The dialect whose shape an error has where no route matched: one that is known by a header which is there. Else none,
+    /// and the error has the shape that most clients know.
     pub fn dialect_for(&self, headers: &HeaderMap) -> Option<&Arc<Plugin>> {
-        self.routes
-            .iter()
-            .find(|route| route.when_header.as_ref().is_none_or(|header| headers.contains_key(header)))
-            .map(|route| &route.plugin)
+        let mut by_header = self.routes.iter().filter_map(|route| Some((route.when_header.as_ref()?, route)));
+        by_header.find(|(header, _)| headers.contains_key(*header)).map(|(_, route)| &route.plugin)
     }
 }
 

@@ -152,7 +152,7 @@ impl Running {
             attempt = self.number,
             kind = kind.code(),
             code = failure.code.as_deref().unwrap_or(""),
-            message = %failure.message,
+            detail = %failure.message,
             "an attempt failed"
         );
         if let Some(attempt) = exchange.record.attempts.last_mut() {

@@ -255,7 +255,7 @@ impl AnswerStream {
             request_id = %self.exchange.context.request_id,
             provider = %self.running.offer.connection.name,
             kind = ?failure.kind,
-            message = %failure.message,
+            detail = %failure.message,
             "a stream ended in the provider's error"
         );
         self.told.failure = Some(failure);

@@ -83,7 +83,7 @@ impl Exchange {
                     request_id = %self.context.request_id,
                     provider,
                     kind = ?failure.kind,
-                    message = %failure.message,
+                    detail = %failure.message,
                     "a stream ended in the provider's error"
                 );
                 *failure = sanitised(failure.clone(), provider);
