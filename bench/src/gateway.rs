@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -44,7 +44,8 @@ impl Installation {
         let key = self.key(&config)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "warn");
-        command.stdout(Stdio::null()).stderr(std::fs::File::create(folder.join("log"))?);
+        let log = std::fs::File::create(folder.join("log"))?;
+        command.stdout(log.try_clone()?).stderr(log);
         let process = Process::start(command, &[cores.measured])?;
         let mut target = Target { process, address, path: "/v1/chat/completions", key: Some(key) };
         let taken = first_200(&mut target).with_context(|| {
@@ -59,9 +60,9 @@ impl Installation {
     }
 
     fn key(&self, config: &Path) -> Result<String> {
-        let arguments = ["--name", "bench", "--environment", "development", "--json"];
-        let output =
-            Command::new(&self.program).args(["key", "create", "--config"]).arg(config).args(arguments).output();
+        let mut command = Command::new(&self.program);
+        command.args(["key", "create", "--name", "bench", "--environment", "development", "--json"]);
+        let output = command.env("PORTCULLIS_CONFIG", config).output();
         let output = output.with_context(|| format!("cannot run {}", self.program.display()))?;
         ensure!(output.status.success(), "no key: {}", String::from_utf8_lossy(&output.stderr));
         let made: Value = serde_json::from_slice(&output.stdout).context("the key is not JSON")?;

@@ -14,7 +14,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
     command::step("building the gateway (minutes the first time, seconds after)", &mut build)?;
     let target = plugins::target_directory(&root);
     let mut demo = std::process::Command::new(target.join("debug/portcullis"));
-    demo.current_dir(&root).arg("demo").args(arguments).env("PORTCULLIS_PLUGINS", target.join("plugins"));
+    demo.current_dir(&root).arg("demo");
+    if !arguments.iter().any(|argument| argument.starts_with("--plugins")) {
+        demo.arg("--plugins").arg(target.join("plugins"));
+    }
+    demo.args(arguments);
     become_it(demo)
 }
 
