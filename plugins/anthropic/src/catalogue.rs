@@ -290,23 +290,17 @@ fn is_snapshot(model: &str, id: &str) -> bool {
 }
 
 fn model(entry: &Entry) -> Model {
-    let mut capabilities = list(&[
+    let capabilities = list(&[
+        "streaming",
         "tools",
-        "parallel-tools",
         "vision",
         "documents",
         "json-schema",
+        // By instruction; the API has no such mode.
+        "json-object",
         "reasoning",
-        "streaming",
-        "prompt-cache",
         "web-search",
     ]);
-    if entry.traits.forced_tools {
-        capabilities.push("forced-tools".to_owned());
-    }
-    if entry.traits.sampling {
-        capabilities.push("sampling".to_owned());
-    }
     Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),

@@ -109,8 +109,6 @@ fn features() -> FeatureMap {
         need("json-schema", Condition::present("/output_format")),
         need("reasoning", Condition::equals("/thinking/type", r#""enabled""#)),
         need("reasoning", Condition::equals("/thinking/type", r#""adaptive""#)),
-        need("forced-tools", Condition::equals("/tool_choice/type", r#""any""#)),
-        need("forced-tools", Condition::equals("/tool_choice/type", r#""tool""#)),
     ];
     // Blocks of a message, and those within a tool's result.
     for at in ["/messages/*/content/*/type", "/messages/*/content/*/content/*/type"] {
@@ -213,5 +211,47 @@ fn stream_texts() -> TextMap {
         ],
         terminators: vec![Condition::equals("/type", r#""message_stop""#), Condition::equals("/type", r#""error""#)],
         ..TextMap::plain()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every place and every condition of a route is one the host can read.
+    #[test]
+    fn patterns_are_pointers_and_conditions_are_json() {
+        for route in manifest().routes {
+            let mut patterns = route.output_limit.clone();
+            patterns.extend(route.features.tool_names.iter().chain(&route.features.prompts).cloned());
+            let mut conditions: Vec<_> = route.features.needs.into_iter().map(|need| need.when).collect();
+            for map in [route.request_texts, route.answer_texts, route.stream_texts] {
+                patterns.extend(map.opaque.into_iter().chain(map.json_strings).chain(map.derived));
+                conditions.extend(map.terminators);
+                for channel in map.channels {
+                    patterns.push(channel.text);
+                    patterns.extend(channel.key);
+                    for end in channel.ends {
+                        patterns.extend(end.key);
+                        conditions.push(end.when);
+                    }
+                }
+            }
+            for condition in conditions {
+                patterns.push(condition.at);
+                if let Some(json) = condition.equals {
+                    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+                }
+            }
+            for pattern in patterns {
+                assert!(pattern.starts_with('/') && !pattern.ends_with('/'), "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_lists_of_models_part_by_the_version_header() {
+        let models = manifest().routes.into_iter().find(|route| route.operation == "models").unwrap();
+        assert_eq!(models.when_header.as_deref(), Some("anthropic-version"));
     }
 }

@@ -34,7 +34,7 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
     });
     let output = output_format(request, target, &mut notes);
 
-    let mut writer = Writer::with_capacity(2048);
+    let mut writer = Writer::with_capacity(1024 + text_bytes(request));
     writer.begin_object();
     writer.member_string("model", &target.model);
     writer.member_number("max_tokens", max_tokens);
@@ -64,6 +64,15 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
         notes.dropped("metadata");
     }
     Ok(UpstreamRequest::new("chat", writer.finish(), notes.into_vec()))
+}
+
+/// About what the texts of a request come to, so that a long one is not moved again and again as it is written.
+fn text_bytes(request: &Request) -> usize {
+    let text = |part: &Part| match &part.content {
+        Content::Text(text) => text.len() + text.len() / 16 + 64,
+        _ => 256,
+    };
+    request.messages.iter().flat_map(|message| &message.parts).map(text).sum()
 }
 
 pub fn unsupported(param: &str, message: &str) -> Failure {
