@@ -1,0 +1,9 @@
+//! The runtime against real components: `tests/guests`, built once, varied by marks in their bytes.
+
+mod cache;
+mod calls;
+mod checks;
+mod leaks;
+mod support;
+mod swap;
+mod wasi;
