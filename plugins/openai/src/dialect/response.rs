@@ -6,7 +6,7 @@ use portcullis_plugin::prelude::Reply;
 
 use super::finish_reason;
 use crate::wire::message::{LEGACY_CALL, write_call};
-use crate::wire::{FORMAT, reasoning, usage, write_fields, write_nested};
+use crate::wire::{FORMAT, is_nested, reasoning, usage, write_fields, write_nested};
 
 /// The members an answer has of its own; an `extra` of that name would stand twice.
 const OWN: &[&str] = &["id", "object", "created", "model", "choices", "usage"];
@@ -72,7 +72,7 @@ fn write_choice(writer: &mut Writer, choice: &Choice, own: bool) {
     let unsaid = if has_calls { "tool_calls" } else { "stop" };
     writer.member_string("finish_reason", choice.finish.as_ref().map_or(unsaid, |finish| finish_reason(finish, own)));
     if own {
-        let direct = |field: &&Field| !field.name.contains('/');
+        let direct = |field: &&Field| !is_nested(field);
         write_fields(writer, choice.extra.iter().filter(direct));
     }
     writer.end_object();

@@ -134,7 +134,7 @@ impl Encoder<'_> {
         writer.member_number("created", start.created.unwrap_or(self.context.now / 1000));
         writer.member_string("model", if start.model.is_empty() { &self.reply.requested_model } else { &start.model });
         if self.own() {
-            write_fields(&mut writer, start.extra.iter().filter(|field| !field.name.contains('/')));
+            write_fields(&mut writer, &start.extra);
         }
         writer.key("choices");
         writer.begin_array();

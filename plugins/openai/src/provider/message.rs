@@ -15,7 +15,7 @@ use portcullis_plugin::json::Writer;
 use super::Fnv;
 use crate::wire::content::write_cache;
 use crate::wire::message::{RAW_CALL, write_call};
-use crate::wire::{FORMAT, media, reasoning, write_fields, write_nested};
+use crate::wire::{FORMAT, is_nested, media, reasoning, write_fields, write_nested};
 
 /// OpenAI refuses longer ids of tool calls (`string_above_max_length`).
 const LONGEST_ID: usize = 40;
@@ -172,7 +172,7 @@ impl<'a> Messages<'a> {
         self.writer.member_string("type", kind);
         members(self.writer)?;
         if self.own {
-            write_fields(self.writer, part.extra.iter().filter(|field| !field.name.contains('/')));
+            write_fields(self.writer, part.extra.iter().filter(|field| !is_nested(field)));
             if let Some(mark) = part.cache {
                 write_cache(self.writer, mark);
             }

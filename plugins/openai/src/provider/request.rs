@@ -16,7 +16,7 @@ use portcullis_plugin::prelude::Target;
 
 use super::message::{Messages, note};
 use crate::wire::content::write_cache;
-use crate::wire::{FORMAT, write_fields, write_nested};
+use crate::wire::{FORMAT, is_nested, write_fields, write_nested};
 
 /// OpenAI takes at most this many stop sequences.
 const MOST_STOPS: usize = 4;
@@ -117,7 +117,7 @@ impl Encoder<'_> {
             writer.member_bool("strict", strict);
         }
         if self.own {
-            write_fields(writer, function.extra.iter().filter(|field| !field.name.contains('/')));
+            write_fields(writer, function.extra.iter().filter(|field| !is_nested(field)));
         }
         writer.end_object();
         if self.own {
@@ -390,7 +390,7 @@ impl Encoder<'_> {
 
     fn extra(&mut self) {
         if self.own {
-            let direct = |field: &&Field| !field.name.contains('/');
+            let direct = |field: &&Field| !is_nested(field);
             write_fields(&mut self.writer, self.request.extra.iter().filter(direct));
             return;
         }

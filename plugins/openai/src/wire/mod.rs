@@ -9,6 +9,7 @@ pub mod error;
 pub mod media;
 pub mod message;
 pub mod reasoning;
+pub mod request;
 pub mod usage;
 
 use portcullis_plugin::ir::Field;
@@ -53,6 +54,23 @@ pub fn write_fields<'a>(writer: &mut Writer, fields: impl IntoIterator<Item = &'
     }
 }
 
+/// The prefixes that [`keep_nested`] is called with. A client's own field may have a slash in its name too.
+const NESTED: &[&str] = &[
+    "stream_options/",
+    "response_format/json_schema/",
+    "reasoning/",
+    "tool/",
+    "image_url/",
+    "input_audio/",
+    "file/",
+    "message/",
+];
+
+/// Whether a field was a member of a nested object.
+pub fn is_nested(field: &Field) -> bool {
+    NESTED.iter().any(|prefix| field.name.starts_with(prefix))
+}
+
 /// Writes those fields whose name is `prefix` and something more, without the prefix: what `extra` keeps of a nested object.
 pub fn write_nested(writer: &mut Writer, fields: &[Field], prefix: &str) {
     for field in fields {
@@ -64,6 +82,7 @@ pub fn write_nested(writer: &mut Writer, fields: &[Field], prefix: &str) {
 
 /// Moves the unknown members of a nested object into its parent's `extra`, under `prefix`.
 pub fn keep_nested(into: &mut Vec<Field>, prefix: &str, members: Vec<Field>) {
+    debug_assert!(NESTED.contains(&prefix));
     into.extend(members.into_iter().map(|member| Field::new(format!("{prefix}{}", member.name), member.value)));
 }
 
