@@ -120,6 +120,9 @@ impl Edits {
 
     /// Puts `text` in the place of the range and of all that was replaced within it.
     pub(crate) fn cover(&mut self, range: Range<usize>, text: &str) {
+        if range.is_empty() && text.is_empty() {
+            return;
+        }
         self.replaced.retain(|(known, _)| known.start < range.start || known.end > range.end);
         let at = self.replaced.partition_point(|(known, _)| known.start < range.start);
         self.replaced.insert(at, (range, text.to_owned()));

@@ -130,8 +130,8 @@ impl Pattern {
         }
     }
 
-    pub(crate) fn last_wildcard(&self) -> Option<usize> {
-        self.steps.iter().rposition(|step| *step == Step::Every)
+    pub(crate) fn first_wildcard(&self) -> Option<usize> {
+        self.steps.iter().position(|step| *step == Step::Every)
     }
 
     /// How many of its segments are `*`.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::framing::Frame;
-use crate::json::{Edits, Pointer, members, quote};
+use crate::json::{Edits, Pointer, locate, members, quote, unescape};
 
 use super::arguments::{Lexed, Mode};
 use super::findings::replaced;
@@ -295,8 +295,8 @@ pub(super) struct Template {
     pub(super) derived: Vec<Range<usize>>,
     /// Where values of the key start.
     pub(super) keys: Vec<usize>,
-    /// The depth of the innermost item of a list on the way to the text.
-    pub(super) item: Option<usize>,
+    /// The depth of the outermost list on the way to the text.
+    pub(super) list: Option<usize>,
 }
 
 impl Template {
@@ -314,19 +314,28 @@ impl Template {
         self.frame.with_data(&edits.apply(data))
     }
 
-    /// Drops what the item's first frame says once (a tool call's id and name, a message's role): clients put pieces
-    /// together by appending strings, and would have it twice.
+    /// Leaves only this text's item of the lists on the way to it, and drops what an item's first frame says once (a
+    /// tool call's id and name, a message's role): clients put pieces together by appending strings, and would have it twice.
     fn drop_said(&self, data: &str, edits: &mut Edits) {
-        let Some(item) = self.item else { return };
+        let Some(outermost) = self.list else { return };
         let Ok(pointer) = Pointer::parse(&self.at) else { return };
-        for depth in item..pointer.segments().len() {
-            let holder = Pointer::of(&pointer.segments()[..depth]);
-            let Some(object) = crate::json::locate(data, &holder) else { return };
-            for member in members(data, object.start).unwrap_or_default() {
+        let segments = pointer.segments();
+        for depth in outermost..segments.len() {
+            let holder = Pointer::of(&segments[..depth]);
+            let (Some(whole), Some(own)) = (locate(data, &holder), locate(data, &Pointer::of(&segments[..=depth])))
+            else {
+                return;
+            };
+            if data.as_bytes()[whole.start] == b'[' {
+                edits.cover(whole.start + 1..own.start, "");
+                edits.cover(own.end..whole.end - 1, "");
+                continue;
+            }
+            for member in members(data, whole.start).unwrap_or_default() {
                 let is_string = data.as_bytes()[member.value.start] == b'"';
                 let stays = member.value == self.range || self.keys.contains(&member.value.start);
                 if is_string && !stays && !member.is(data, "type") {
-                    let name = crate::json::unescape(&data[member.key.start + 1..member.key.end - 1]).into_owned();
+                    let name = unescape(&data[member.key.start + 1..member.key.end - 1]).into_owned();
                     edits.remove(data, &holder.child(name));
                 }
             }

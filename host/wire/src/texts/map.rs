@@ -147,10 +147,10 @@ impl TextMap {
         Ok(map)
     }
 
-    /// How deep the innermost `*` of the channel's text stands.
-    pub(super) fn item_depth(&self, channel: usize) -> Option<usize> {
+    /// How deep the outermost list stands that the channel's text is in.
+    pub(super) fn list_depth(&self, channel: usize) -> Option<usize> {
         let text = self.roles.iter().position(|role| *role == Role::ChannelText(channel))?;
-        self.patterns[text].last_wildcard().map(|step| step + 1)
+        self.patterns[text].first_wildcard()
     }
 
     fn add(&mut self, pattern: Pattern, role: Role) {

@@ -304,7 +304,7 @@ impl StreamTexts {
             } else if let Some(last) = run.pieces.pop() {
                 let cut = &batch.frames[last.frame];
                 let emptied = cut.pieces.iter().map(|range| (range.clone(), "\"\"".to_owned()));
-                let item = self.map.item_depth(run.channel.declaration);
+                let list = self.map.list_depth(run.channel.declaration);
                 run.channel.template = Some(Template {
                     frame: cut.frame.clone(),
                     range: last.range,
@@ -312,7 +312,7 @@ impl StreamTexts {
                     changes: changes[last.frame].iter().cloned().chain(emptied).collect(),
                     derived: cut.derived.clone(),
                     keys: last.keys,
-                    item,
+                    list,
                 });
             }
             self.channels.push(run.channel);

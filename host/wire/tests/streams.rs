@@ -1,0 +1,447 @@
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Choices, json, write, write_string};
+use portcullis_wire::framing::{Frame, Framing};
+use portcullis_wire::texts::{
+    ChannelEndSpec, ChannelSpec, ConditionSpec, Finding, Hold, PlaceKind, Resolved, StreamLimits, StreamTexts, Text,
+    TextKind, TextMap, TextMapSpec,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+const SECRET: &str = "SECRET";
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn channel(text: &str, kind: TextKind, key: &[&str], ends: &[(&str, Option<&str>, &[&str])]) -> ChannelSpec {
+    let ends = ends.iter().map(|(at, equals, key)| ChannelEndSpec {
+        when: ConditionSpec { at: (*at).into(), equals: equals.map(Into::into) },
+        key: strings(key),
+    });
+    ChannelSpec { text: text.into(), kind, key: strings(key), ends: ends.collect() }
+}
+
+/// Chunks as OpenAI's chat completions have them.
+fn chat() -> Arc<TextMap> {
+    let ends: &[(&str, Option<&str>, &[&str])] = &[("/choices/*/finish_reason", None, &["/choices/*/index"])];
+    let call = "/choices/*/delta/tool_calls/*";
+    let spec = TextMapSpec {
+        opaque: strings(&["/id", "/choices/*/finish_reason", &format!("{call}/id"), &format!("{call}/type")]),
+        derived: strings(&["/choices/*/logprobs"]),
+        channels: vec![
+            channel("/choices/*/delta/content", TextKind::Text, &["/choices/*/index"], ends),
+            channel(
+                &format!("{call}/function/arguments"),
+                TextKind::ToolArguments,
+                &["/choices/*/index", &format!("{call}/index")],
+                ends,
+            ),
+        ],
+        ..TextMapSpec::default()
+    };
+    Arc::new(TextMap::new(&spec).expect("patterns"))
+}
+
+/// Events as Anthropic's messages have them.
+fn messages() -> Arc<TextMap> {
+    let ends: &[(&str, Option<&str>, &[&str])] = &[("/type", Some("\"content_block_stop\""), &["/index"])];
+    let spec = TextMapSpec {
+        opaque: strings(&["/type", "/delta/type"]),
+        channels: vec![
+            channel("/delta/text", TextKind::Text, &["/index"], ends),
+            channel("/delta/partial_json", TextKind::ToolArguments, &["/index"], ends),
+        ],
+        terminators: vec![ConditionSpec { at: "/type".into(), equals: Some("\"message_stop\"".into()) }],
+        ..TextMapSpec::default()
+    };
+    Arc::new(TextMap::new(&spec).expect("patterns"))
+}
+
+/// A guard that masks one word and holds what may become it.
+fn inspect(texts: &[Text], mask: &str) -> (Vec<Finding>, Vec<Hold>) {
+    let (mut findings, mut holds) = (Vec::new(), Vec::new());
+    for (at, text) in texts.iter().enumerate() {
+        let mut done = 0;
+        for (start, _) in text.content.match_indices(SECRET) {
+            done = start + SECRET.len();
+            findings.push(Finding {
+                text: at as u32,
+                start: start as u32,
+                end: done as u32,
+                kind: "word".into(),
+                replacement: Some(mask.to_owned()),
+            });
+        }
+        let rest = &text.content[done..];
+        let suffix = (1..SECRET.len()).rev().find(|&length| rest.ends_with(&SECRET[..length]));
+        if let Some(length) = suffix.filter(|_| text.open) {
+            holds.push(Hold { text: at as u32, start: (text.content.len() - length) as u32 });
+        }
+    }
+    (findings, holds)
+}
+
+fn frames(wire: &str) -> Vec<Frame> {
+    let (mut splitter, mut out) = (Framing::Sse.splitter(), Vec::new());
+    splitter.push(&Bytes::copy_from_slice(wire.as_bytes()), &mut out).expect("fits");
+    splitter.finish(&mut out).expect("fits");
+    out
+}
+
+/// Runs a stream through the guard in batches; the choices say how large.
+fn guarded(map: Arc<TextMap>, wire: &str, mask: &str, choices: &mut Choices) -> String {
+    let mut texts = StreamTexts::new(map, StreamLimits::default());
+    let mut left = frames(wire);
+    let mut out = Vec::new();
+    loop {
+        let take = (choices.below(4) as usize).min(left.len());
+        let batch: Vec<Frame> = left.drain(..take).collect();
+        let last = left.is_empty();
+        let shown = texts.cut(batch, last);
+        for text in &shown {
+            assert!(text.released <= 64 && text.content.is_char_boundary(text.released as usize));
+            assert!(!last || !text.open);
+        }
+        let (findings, holds) = inspect(&shown, mask);
+        let resolved = texts.resolve(&findings, &holds).expect("findings fit");
+        out.extend(resolved.frames.iter().flat_map(|bytes| bytes.to_vec()));
+        if last {
+            assert!(!texts.has_held());
+            return String::from_utf8(out).expect("UTF-8");
+        }
+    }
+}
+
+fn quote(text: &str, choices: &mut Choices) -> String {
+    let mut out = String::new();
+    write_string(text, choices, &mut out);
+    out
+}
+
+/// Cuts a text into pieces at arbitrary characters.
+fn pieces(text: &str, choices: &mut Choices) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for found in text.chars() {
+        if choices.below(3) == 0 {
+            out.push(String::new());
+        }
+        out.last_mut().expect("never empty").push(found);
+    }
+    out
+}
+
+/// What a client puts together from a stream: content by choice, arguments by choice and call.
+fn put_together(wire: &str) -> (BTreeMap<u64, String>, BTreeMap<(u64, u64), String>) {
+    let (mut contents, mut arguments) = (BTreeMap::new(), BTreeMap::new());
+    for frame in frames(wire) {
+        if frame.data().is_empty() || frame.data() == "[DONE]" {
+            continue;
+        }
+        let data: Value =
+            serde_json::from_str(frame.data()).unwrap_or_else(|fault| panic!("{fault}: {}", frame.data()));
+        for choice in data["choices"].as_array().expect("choices") {
+            let index = choice["index"].as_u64().expect("index");
+            if let Some(text) = choice["delta"]["content"].as_str() {
+                contents.entry(index).or_insert_with(String::new).push_str(text);
+            }
+            for call in choice["delta"]["tool_calls"].as_array().unwrap_or(&Vec::new()) {
+                let key = (index, call["index"].as_u64().expect("index"));
+                let text = call["function"]["arguments"].as_str().unwrap_or_default();
+                arguments.entry(key).or_insert_with(String::new).push_str(text);
+            }
+        }
+    }
+    (contents, arguments)
+}
+
+/// Text that is likely to hold the word, whole and in parts.
+fn risky_text() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec!["SECRET", "SEC", "RET", "S", "E", "T", "é😀", "\"", "\\", "\n", "ab "]);
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+fn plant(value: &mut Value) {
+    match value {
+        Value::String(text) => text.push_str("xSECRETy"),
+        Value::Array(items) => items.iter_mut().for_each(plant),
+        Value::Object(members) => members.values_mut().for_each(plant),
+        _ => {}
+    }
+}
+
+fn replace_strings(value: &mut Value, mask: &str) {
+    match value {
+        Value::String(text) => *text = text.replace(SECRET, mask),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_strings(item, mask)),
+        Value::Object(members) => members.values_mut().for_each(|member| replace_strings(member, mask)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn text_split_anywhere_never_passes(first in risky_text(), second in risky_text(), seed in any::<u64>(), done in any::<bool>()) {
+        let choices = &mut Choices(seed);
+        let mut wire = String::new();
+        let mut queues = [pieces(&first, choices), pieces(&second, choices)].map(|list| list.into_iter());
+        let mut open = [true, true];
+        while open.contains(&true) {
+            let index = choices.below(2) as usize;
+            if choices.below(9) == 0 {
+                wire.push_str(": ping\n\n");
+            }
+            if let Some(piece) = queues[index].next() {
+                wire.push_str("id: 7\n");
+                wire.push_str(&content(index, &quote(&piece, choices)));
+            } else if std::mem::take(&mut open[index]) {
+                wire.push_str(&format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"));
+            }
+        }
+        if done { wire.push_str("data: [DONE]\n\n"); }
+        let out = guarded(chat(), &wire, "[é\"]", choices);
+        let (found, _) = put_together(&out);
+        let (given, _) = put_together(&wire);
+        for (index, text) in [&first, &second].into_iter().enumerate() {
+            let index = index as u64;
+            let expected = text.replace(SECRET, "[é\"]");
+            prop_assert_eq!(given.get(&index).cloned().unwrap_or_default(), text.as_str());
+            prop_assert_eq!(found.get(&index).cloned().unwrap_or_default(), expected);
+        }
+        if !first.contains('S') && !second.contains('S') {
+            prop_assert_eq!(out, wire);
+        }
+    }
+
+    #[test]
+    fn arguments_split_anywhere_stay_json(value in json(), seed in any::<u64>(), mask in "[\"\\\\\na]{0,4}") {
+        let choices = &mut Choices(seed);
+        let mut value = value;
+        plant(&mut value);
+        let mut source = String::new();
+        write(&value, choices, &mut source);
+        let mut wire = String::new();
+        for piece in pieces(&source, choices) {
+            let text = quote(&piece, choices);
+            wire.push_str(&format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"tool_calls\":[{{\"index\":1,\"function\":{{\"arguments\":{text}}}}}]}}}}]}}\n\n"));
+        }
+        wire.push_str("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n");
+        let out = guarded(chat(), &wire, &mask, choices);
+        let (_, arguments) = put_together(&out);
+        replace_strings(&mut value, &mask);
+        let found = arguments.get(&(0, 1)).cloned().unwrap_or_default();
+        prop_assert_eq!(serde_json::from_str::<Value>(&found).expect("still JSON"), value, "{}", found);
+    }
+
+    #[test]
+    fn arguments_that_are_no_json_hide_nothing(pieces in prop::collection::vec("[SECRET\"\\\\{\\[:,1et nu0]{0,8}", 0..8), seed in any::<u64>()) {
+        let choices = &mut Choices(seed);
+        let mut wire = String::new();
+        for piece in &pieces {
+            let text = quote(&[piece, SECRET].concat(), choices);
+            wire.push_str(&format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"type\":\"j\",\"partial_json\":{text}}}}}\n\n"));
+        }
+        wire.push_str("data: {\"type\":\"message_stop\"}\n\n");
+        let out = guarded(messages(), &wire, "*", choices);
+        let mut joined = String::new();
+        for frame in frames(&out) {
+            let data: Value = serde_json::from_str(frame.data()).expect("JSON");
+            joined.push_str(data["delta"]["partial_json"].as_str().unwrap_or_default());
+        }
+        prop_assert!(!joined.contains(SECRET), "{}", joined);
+    }
+
+    #[test]
+    fn other_strings_of_frames_are_read(seed in any::<u64>(), names in prop::collection::vec(prop::sample::select(vec!["a", "SECRET", "b"]), 1..12)) {
+        let choices = &mut Choices(seed);
+        let wire: String = names.iter().map(|name| format!("event: e\ndata: {{\"model\":\"{name}\", \"n\":1}}\n\n")).collect();
+        let out = guarded(chat(), &wire, "*", choices);
+        prop_assert_eq!(out, wire.replace(SECRET, "*"));
+    }
+}
+
+fn content(index: usize, text: &str) -> String {
+    format!("data: {{\"id\":\"x\",\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":{text}}}}}]}}\n\n")
+}
+
+fn step(texts: &mut StreamTexts, wire: &str, last: bool) -> (Vec<Text>, Resolved) {
+    let shown = texts.cut(frames(wire), last);
+    let (findings, holds) = inspect(&shown, "*");
+    (shown.clone(), texts.resolve(&findings, &holds).expect("findings fit"))
+}
+
+fn written(resolved: &Resolved) -> String {
+    resolved.frames.iter().map(|bytes| std::str::from_utf8(bytes).expect("UTF-8")).collect()
+}
+
+#[test]
+fn held_text_goes_before_the_next_piece() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let (shown, resolved) = step(&mut texts, &content(0, r#""my \u0053E""#), false);
+    assert_eq!((shown[0].kind, shown[0].at.as_str()), (PlaceKind::Text, "/choices/0/delta/content"));
+    assert_eq!(written(&resolved), content(0, r#""my ""#));
+    assert!(resolved.changed && texts.has_held());
+    let (shown, resolved) = step(&mut texts, &content(0, r#""lf \u0053""#), false);
+    assert_eq!(shown[0], Text { content: "my SElf S".into(), released: 3, open: true, ..shown[0].clone() });
+    assert_eq!(written(&resolved), content(0, r#""SElf ""#));
+    // The end of the channel lets it out in a frame of its own.
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let (shown, resolved) = step(&mut texts, end, false);
+    assert_eq!(shown[0], Text { content: "my SElf S".into(), released: 8, open: false, ..shown[0].clone() });
+    assert_eq!(written(&resolved), [content(0, "\"S\""), end.to_owned()].concat());
+    assert!(!texts.has_held());
+}
+
+#[test]
+fn a_piece_in_the_frame_that_ends_it_carries_what_was_held() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    step(&mut texts, &content(0, "\"SEC\""), false);
+    let end = r#"data: {"choices":[{"index":0,"delta":{"content":"ret"},"finish_reason":"stop"}]}"#;
+    let (shown, resolved) = step(&mut texts, &format!("{end}\n\n"), false);
+    assert!(!shown[0].open);
+    assert_eq!(written(&resolved), format!("{}\n\n", end.replace("ret", "SECret")));
+}
+
+#[test]
+fn frames_of_one_read_are_read_together() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let wire = [content(0, "\"a SEC\""), content(1, "\"SE\""), content(0, "\"RET b\"")].concat();
+    let (shown, resolved) = step(&mut texts, &wire, false);
+    assert_eq!(shown.iter().map(|text| text.content.as_str()).collect::<Vec<_>>(), ["a SECRET b", "SE"]);
+    let expected = [content(0, "\"a *\""), content(1, "\"\""), content(0, "\" b\"")].concat();
+    assert_eq!(written(&resolved), expected);
+}
+
+#[test]
+fn a_flush_says_nothing_twice() {
+    let first = r#"data: {"id":"x","choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":\"SEC"}},{"index":1,"id":"call_2","type":"function","function":{"name":"g","arguments":"{}"}}]},"logprobs":{"t":"SEC"}}]}"#;
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let (_, resolved) = step(&mut texts, &format!("{first}\n\n"), false);
+    let shortened = first.replace(r#"\"SEC""#, r#"\"""#).replace(r#"{"t":"SEC"}"#, "null");
+    assert_eq!(written(&resolved), format!("{shortened}\n\n"));
+    let (_, resolved) = step(&mut texts, "data: [DONE]\n\n", true);
+    let flush = r#"data: {"id":"x","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"type":"function","function":{"arguments":"SEC"}}]},"logprobs":null}]}"#;
+    assert_eq!(written(&resolved), format!("{flush}\n\ndata: [DONE]\n\n"));
+}
+
+#[test]
+fn an_unchanged_string_is_read_once() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let frame = "data: {\"model\":\"m\",\"choices\":[]}\n\n";
+    let (shown, _) = step(&mut texts, &frame.repeat(3), false);
+    assert_eq!(shown.len(), 1);
+    assert!(step(&mut texts, frame, false).0.is_empty());
+    assert_eq!(step(&mut texts, &frame.replace("\"m\"", "\"n\""), false).0.len(), 1);
+}
+
+#[test]
+fn text_that_is_no_json_is_read_too() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let (_, resolved) = step(&mut texts, "data: oh SECRET\n\ndata: [DONE]\n\n", true);
+    assert_eq!(written(&resolved), "data: oh *\n\ndata: [DONE]\n\n");
+}
+
+#[test]
+fn numbers_in_arguments_are_read_whole_and_masked_as_strings() {
+    let frame = |text: &str| format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"partial_json\":{text}}}}}\n\n");
+    let mut texts = StreamTexts::new(messages(), StreamLimits::default());
+    let shown = texts.cut(frames(&frame(r#""{\"card\": 41111111""#)), false);
+    assert_eq!(shown[0].content, "{\"card\": ");
+    let resolved = texts.resolve(&[], &[]).expect("fits");
+    assert_eq!(written(&resolved), frame(r#""{\"card\": ""#));
+    let shown = texts.cut(frames(&frame(r#""11111111}""#)), false);
+    assert_eq!(shown[0].content, "{\"card\": 4111111111111111}");
+    let start = "{\"card\": ".len() as u32;
+    let finding = Finding { text: 0, start, end: start + 16, kind: "card".into(), replacement: Some("[card]".into()) };
+    let resolved = texts.resolve(&[finding], &[]).expect("fits");
+    assert_eq!(written(&resolved), frame(r#""\"[card]\"}""#));
+}
+
+#[test]
+fn structure_is_never_replaced() {
+    let frame = |text: &str| format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"partial_json\":{text}}}}}\n\n");
+    let mut texts = StreamTexts::new(messages(), StreamLimits::default());
+    let shown = texts.cut(frames(&frame(r#""{\"a\":\"b\",\"c\":true,\"d\":12 }""#)), true);
+    let end = shown[0].content.len() as u32;
+    let finding = Finding { text: 0, start: 0, end, kind: "all".into(), replacement: Some("\"".into()) };
+    let resolved = texts.resolve(&[finding], &[]).expect("fits");
+    assert_eq!(written(&resolved), frame(r#""{\"\\\"\":\"\",\"\":true,\"\":\"\" }""#));
+}
+
+#[test]
+fn too_much_held_is_an_overflow_and_can_be_redacted() {
+    let limits = StreamLimits { max_held_bytes: 8, context_bytes: 4 };
+    let mut texts = StreamTexts::new(chat(), limits);
+    let hold_all = |texts: &mut StreamTexts, wire: &str| {
+        let shown = texts.cut(frames(wire), false);
+        let holds: Vec<_> =
+            (0..shown.len() as u32).map(|text| Hold { text, start: shown[text as usize].released }).collect();
+        (shown, texts.resolve(&[], &holds).expect("fits"))
+    };
+    assert!(!hold_all(&mut texts, &content(0, "\"12345678\"")).1.overflow);
+    let (_, resolved) = hold_all(&mut texts, &content(0, "\"9\""));
+    assert!(resolved.overflow);
+    assert_eq!(written(&resolved), content(0, "\"\""));
+    let redacted: Vec<_> = texts.redact_held("[held]");
+    assert_eq!(redacted, [Bytes::from(content(0, "\"[held]\""))]);
+    assert!(!texts.has_held());
+    let (shown, resolved) = step(&mut texts, &content(0, "\"go on\""), true);
+    assert_eq!((shown[0].content.as_str(), shown[0].released), ("eld]go on", 4));
+    assert_eq!(written(&resolved), content(0, "\"go on\""));
+    // Arguments keep their form, and a token cut at the end.
+    let frame = |text: &str| format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"partial_json\":{text}}}}}\n\n");
+    let mut texts = StreamTexts::new(messages(), limits);
+    hold_all(&mut texts, &frame(r#""{\"a\":\"secret\\u00""#));
+    assert_eq!(texts.redact_held("*"), [Bytes::from(frame(r#""{\"*\":\"""#))]);
+    let (_, resolved) = step(&mut texts, &frame(r#""e9\"}""#), true);
+    assert_eq!(written(&resolved), frame(r#""\\u00e9\"}""#));
+}
+
+#[test]
+fn a_faulty_guard_is_an_error() {
+    let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+    let finding =
+        |text, start, end| Finding { text, start, end, kind: String::new(), replacement: Some(String::new()) };
+    for bad in [finding(1, 0, 0), finding(0, 1, 2), finding(0, 0, 9)] {
+        texts.cut(frames(&content(0, "\"é\"")), false);
+        assert!(texts.resolve(&[bad], &[]).is_err());
+    }
+    for bad in [Hold { text: 1, start: 0 }, Hold { text: 0, start: 1 }, Hold { text: 0, start: 9 }] {
+        let mut texts = StreamTexts::new(chat(), StreamLimits::default());
+        texts.cut(frames(&content(0, "\"é\"")), false);
+        assert!(texts.resolve(&[], &[bad]).is_err());
+    }
+}
+
+#[test]
+fn other_framings_are_spliced_too() {
+    for framing in [Framing::Ndjson, Framing::AwsEventStream] {
+        let mut wire = Vec::new();
+        for text in ["a SEC", "RET b", "c"] {
+            framing.encode(
+                "contentBlockDelta",
+                &format!("{{\"index\":0,\"delta\":{{\"text\":\"{text}\"}}}}"),
+                &mut wire,
+            );
+        }
+        let (mut splitter, mut list) = (framing.splitter(), Vec::new());
+        splitter.push(&wire.into(), &mut list).expect("well framed");
+        let mut texts = StreamTexts::new(messages(), StreamLimits::default());
+        let (findings, holds) = inspect(&texts.cut(list, true), "*");
+        let resolved = texts.resolve(&findings, &holds).expect("fits");
+        let (mut again, mut list) = (framing.splitter(), Vec::new());
+        for bytes in &resolved.frames {
+            again.push(bytes, &mut list).expect("well framed");
+        }
+        let read: Vec<_> = list.iter().map(Frame::data).collect();
+        let expected = ["a *", " b", "c"].map(|text| format!("{{\"index\":0,\"delta\":{{\"text\":\"{text}\"}}}}"));
+        assert_eq!(read, expected);
+    }
+}
