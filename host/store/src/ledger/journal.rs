@@ -37,10 +37,13 @@ pub enum JournalError {
 /// Who asks for room.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// May be refused.
+    /// May be refused: there is none past the limit.
     New,
-    /// Ends what exists: has a quarter more room than what may be refused.
-    Rest,
+    /// Tells of what was sent: has a quarter more.
+    Record,
+    /// Ends a reservation. There are no more of these than reservations, which were limited: always has room, but for the
+    /// disk's.
+    End,
 }
 
 pub(crate) struct Journal {
@@ -116,7 +119,8 @@ impl Journal {
     fn next_segment(&self, state: &mut State, room: Room) -> Result<Arc<Segment>, JournalError> {
         let most = match room {
             Room::New => self.most,
-            Room::Rest => self.most + (self.most / 4).max(1),
+            Room::Record => self.most + (self.most / 4).max(1),
+            Room::End => usize::MAX,
         };
         if state.live.len() >= most {
             return Err(JournalError::Full);

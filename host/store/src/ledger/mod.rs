@@ -6,7 +6,8 @@
 //! groups. Opening a ledger first writes what dead processes left ([`replay`]), each reservation exactly once.
 //!
 //! When the database is slow the journal grows on disk, not in memory. At [`LedgerOptions::segments`] new reservations are
-//! refused, and usage rows of requests that sent nothing; the rest has a quarter more room.
+//! refused, and usage rows of requests that sent nothing; rows of those that did have a quarter more room,
+//! and ends of open reservations whatever they need.
 
 mod journal;
 mod record;
@@ -173,7 +174,7 @@ impl Ledger {
         };
         let tag_text = (!tag_text.is_empty()).then_some(tag_text);
         // What was sent was paid for, and its row goes before those of requests that are being refused.
-        let room = if receipt.attempts.is_empty() { Room::New } else { Room::Rest };
+        let room = if receipt.attempts.is_empty() { Room::New } else { Room::Record };
         let outcome = match self.append(&Record::Request(RequestRow::of(receipt, tag_text, Some(body))), room) {
             Err(LedgerError::Journal(JournalError::TooLong(bytes))) => {
                 tracing::warn!(request_id = %receipt.request_id, bytes, "a receipt was too long to keep");

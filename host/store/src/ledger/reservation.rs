@@ -114,7 +114,7 @@ impl Reservation {
             reserved_ms: self.request.now_ms,
             ended_ms: self.ledger.inner.clock.now_ms(),
         };
-        self.ledger.append(&Record::End(entry), Room::Rest)
+        self.ledger.append(&Record::End(entry), Room::End)
     }
 }
 

@@ -236,7 +236,7 @@ impl Writer {
                 continue;
             }
             let outcome =
-                Record::Carry(reserve).encode_into(Vec::new()).map(|bytes| self.journal.append(&bytes, Room::Rest));
+                Record::Carry(reserve).encode_into(Vec::new()).map(|bytes| self.journal.append(&bytes, Room::Record));
             if !matches!(outcome, Ok(Ok(()))) {
                 // The segment stays where it is; a later round tries again.
                 self.carried = serial - 1;

@@ -1,0 +1,278 @@
+//! The contract test-suite: what every database must do. Each check gets a fresh, migrated database and nothing else.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use portcullis_core::receipt::Tag;
+use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, SecretKey, TeamId, Usage};
+use portcullis_store::backend::Backend;
+use portcullis_store::{
+    Batch, EndKind, EntryRow, KeyRecord, ReceiptScope, RequestRow, Store, StoreError, StoreOptions, UsageFilter,
+    UsageGroup,
+};
+
+/// Runs each check on each database.
+macro_rules! contract {
+    ($($check:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    let directory = tempfile::tempdir().unwrap();
+                    let store = super::Store::open(&super::StoreOptions::at(directory.path().join("p.db"))).await.unwrap();
+                    super::$check(store.backend().clone()).await;
+                }
+            )*
+        }
+    };
+}
+
+contract!(
+    keys_come_back_as_they_were,
+    keys_have_owners,
+    revocation_stays,
+    revisions_tell_what_changed,
+    a_watch_tells_of_keys_and_not_of_entries,
+    writing_again_changes_nothing,
+    receipts_have_owners,
+    usage_is_summed,
+    the_largest_numbers_are_kept,
+    batches_of_any_size_are_whole,
+);
+
+fn key(name: &str) -> (SecretKey, KeyRecord) {
+    let mut rng = rand::rng();
+    let secret = SecretKey::generate(Environment::Development, &mut rng);
+    let record = KeyRecord {
+        id: KeyId::new(NOW, &mut rng),
+        prefix: secret.prefix(),
+        name: name.into(),
+        environment: Environment::Development,
+        organisation: OrganisationId::DEFAULT,
+        team: None,
+        created_ms: NOW,
+        expires_ms: Some(NOW + 1),
+        revoked_ms: None,
+        allowed_models: Some(vec!["openai/gpt \"quoted\" é".into()]),
+        allowed_providers: Some(vec![]),
+        tags: vec![Tag { name: "team".into(), value: "a'b".into() }],
+    };
+    (secret, record)
+}
+
+async fn keys_come_back_as_they_were(backend: Arc<dyn Backend>) {
+    let (secret, record) = key("it's; a \"name\" -- \u{1F511}");
+    backend.insert_key(secret.hash(), &record).await.unwrap();
+    let stored = backend.key_by_hash(secret.hash()).await.unwrap().unwrap();
+    assert_eq!((stored.hash, &stored.record), (secret.hash(), &record));
+    assert_eq!(backend.key_by_id(record.id).await.unwrap().as_ref(), Some(&record));
+    assert_eq!(backend.keys_by_prefix(record.prefix.as_str()).await.unwrap(), [record.clone()]);
+    assert_eq!(backend.keys_by_prefix("").await.unwrap().len(), 1);
+    // A prefix is text and no pattern.
+    for other in ["%", "pc_dev_%", "PC_DEV_", "pcXdevX"] {
+        assert!(backend.keys_by_prefix(other).await.unwrap().is_empty(), "{other}");
+    }
+    let (other, mut plain) = key("plain");
+    (plain.expires_ms, plain.allowed_models, plain.allowed_providers, plain.tags) = (None, None, None, vec![]);
+    backend.insert_key(other.hash(), &plain).await.unwrap();
+    assert_eq!(backend.key_by_id(plain.id).await.unwrap(), Some(plain));
+    assert_eq!(backend.key_by_hash(portcullis_core::KeyHash::of("other")).await.unwrap(), None);
+    // The same key twice is an error and no second row.
+    assert!(backend.insert_key(secret.hash(), &record).await.is_err());
+    assert_eq!(backend.keys_by_prefix("").await.unwrap().len(), 2);
+}
+
+async fn keys_have_owners(backend: Arc<dyn Backend>) {
+    let (secret, mut record) = key("orphan");
+    record.organisation = OrganisationId::from_bytes([9; 16]);
+    let refused = backend.insert_key(secret.hash(), &record).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NoSuchOwner), "{refused}");
+    (record.organisation, record.team) = (OrganisationId::DEFAULT, Some(TeamId::from_bytes([9; 16])));
+    let refused = backend.insert_key(secret.hash(), &record).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NoSuchOwner), "{refused}");
+    assert!(backend.keys_by_prefix("").await.unwrap().is_empty());
+}
+
+async fn revocation_stays(backend: Arc<dyn Backend>) {
+    let (secret, record) = key("k");
+    backend.insert_key(secret.hash(), &record).await.unwrap();
+    assert!(backend.revoke_key(record.id, 5).await.unwrap());
+    assert!(backend.revoke_key(record.id, 9).await.unwrap());
+    assert_eq!(backend.key_by_id(record.id).await.unwrap().unwrap().revoked_ms, Some(5));
+    assert!(!backend.revoke_key(KeyId::from_bytes([3; 16]), 5).await.unwrap());
+}
+
+async fn revisions_tell_what_changed(backend: Arc<dyn Backend>) {
+    let ((first_secret, first), (second_secret, second)) = (key("first"), key("second"));
+    backend.insert_key(first_secret.hash(), &first).await.unwrap();
+    backend.insert_key(second_secret.hash(), &second).await.unwrap();
+    let all = backend.keys_after(0).await.unwrap();
+    assert_eq!(all.iter().map(|stored| stored.record.id).collect::<Vec<_>>(), [first.id, second.id]);
+    let seen = all.last().unwrap().revision;
+    assert!(backend.keys_after(seen).await.unwrap().is_empty());
+    backend.revoke_key(first.id, NOW).await.unwrap();
+    let changed = backend.keys_after(seen).await.unwrap();
+    assert_eq!((changed.len(), changed[0].record.id), (1, first.id));
+    assert!(changed[0].revision > seen);
+}
+
+async fn a_watch_tells_of_keys_and_not_of_entries(backend: Arc<dyn Backend>) {
+    let mut watch = backend.watch_keys().await.unwrap();
+    assert!(watch.changed().await.unwrap());
+    assert!(!watch.changed().await.unwrap());
+    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![] };
+    backend.write([1; 16], &batch).await.unwrap();
+    assert!(!watch.changed().await.unwrap());
+    let (secret, record) = key("k");
+    backend.insert_key(secret.hash(), &record).await.unwrap();
+    assert!(watch.changed().await.unwrap());
+    assert!(!watch.changed().await.unwrap());
+    backend.revoke_key(record.id, NOW).await.unwrap();
+    assert!(watch.changed().await.unwrap());
+}
+
+fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {
+    EntryRow {
+        request_id: [5; 16],
+        attempt,
+        kind,
+        key_id: [7; 16],
+        organisation: [0; 16],
+        provider: "openai",
+        model: "gpt",
+        reserved_nano: 10,
+        amount_nano: 4,
+        input_nano: 1,
+        output_nano: 3,
+        reason: "ok",
+        reserved_ms: NOW,
+        ended_ms: NOW + 1,
+    }
+}
+
+async fn writing_again_changes_nothing(backend: Arc<dyn Backend>) {
+    let id = request_id();
+    let made = receipt(id, KeyId::from_bytes([7; 16]), OrganisationId::DEFAULT, Usage { input: 5, ..Usage::default() });
+    let row = RequestRow::of(&made, None, Some("{\"first\":1}"));
+    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![row.clone()] };
+    backend.write([1; 16], &batch).await.unwrap();
+    // Another writer, another end, another receipt, and one row that is new.
+    let again = RequestRow { usage: [9; 10], receipt: Some("{\"second\":1}"), ..row };
+    let other =
+        Batch { entries: vec![entry(1, EndKind::Quarantined), entry(2, EndKind::Refunded)], requests: vec![again] };
+    backend.write([2; 16], &other).await.unwrap();
+    backend.write([2; 16], &other).await.unwrap();
+    let read = backend.receipt(id, ReceiptScope::Key(KeyId::from_bytes([7; 16]))).await.unwrap();
+    assert_eq!(read.as_deref(), Some("{\"first\":1}"));
+    let sums = backend.usage(&UsageFilter::default()).await.unwrap();
+    assert_eq!((sums[0].requests, sums[0].usage.input), (1, 5));
+}
+
+async fn receipts_have_owners(backend: Arc<dyn Backend>) {
+    let (id, mine) = (request_id(), KeyId::from_bytes([1; 16]));
+    let organisation = OrganisationId::from_bytes([4; 16]);
+    let made = receipt(id, mine, organisation, Usage::default());
+    let body = serde_json::to_string(&made).unwrap();
+    let batch = Batch { entries: vec![], requests: vec![RequestRow::of(&made, None, Some(&body))] };
+    backend.write([1; 16], &batch).await.unwrap();
+    for (scope, seen) in [
+        (ReceiptScope::Key(mine), true),
+        (ReceiptScope::Key(KeyId::from_bytes([2; 16])), false),
+        (ReceiptScope::Organisation(organisation), true),
+        (ReceiptScope::Organisation(OrganisationId::DEFAULT), false),
+        // The key's bytes name no organisation.
+        (ReceiptScope::Organisation(OrganisationId::from_bytes([1; 16])), false),
+    ] {
+        assert_eq!(backend.receipt(id, scope).await.unwrap().is_some(), seen, "{scope:?}");
+    }
+}
+
+async fn usage_is_summed(backend: Arc<dyn Backend>) {
+    const DAY: u64 = 86_400_000;
+    let keys = [KeyId::from_bytes([1; 16]), KeyId::from_bytes([2; 16])];
+    let mut made = Vec::new();
+    for (number, key) in [(0u64, keys[0]), (1, keys[0]), (2, keys[1])] {
+        let usage = Usage { input: 100, cache_read: 10, output: 20, ..Usage::default() };
+        let mut one = receipt(request_id(), key, OrganisationId::DEFAULT, usage);
+        one.time_ms = NOW + number * DAY;
+        made.push(one);
+    }
+    // One whose price nobody knows, one that was refused.
+    made[2].cost = None;
+    made.push(denied(request_id(), keys[0]));
+    let requests = made.iter().map(|one| RequestRow::of(one, None, None)).collect();
+    backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+
+    let each = price().cost(&made[0].usage.unwrap()).unwrap().total.get();
+    let all = backend.usage(&UsageFilter::default()).await.unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!((all[0].requests, all[0].failed, all[0].unpriced, all[0].cost.get()), (4, 1, 1, 2 * each));
+    assert_eq!((all[0].usage.input, all[0].usage.cache_read, all[0].usage.output), (300, 30, 60));
+    assert_eq!((&all[0].day, &all[0].key), (&None, &None));
+
+    let groups = vec![UsageGroup::Day, UsageGroup::Key, UsageGroup::Model, UsageGroup::Day];
+    let grouped = backend.usage(&UsageFilter { groups, ..UsageFilter::default() }).await.unwrap();
+    let shown: Vec<_> = grouped
+        .iter()
+        .map(|row| (row.day.as_deref().unwrap(), row.key.unwrap(), row.model.as_deref().unwrap(), row.requests))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("2026-05-28", keys[0], "auto", 1),
+            ("2026-05-28", keys[0], "gpt-4o-mini", 1),
+            ("2026-05-29", keys[0], "gpt-4o-mini", 1),
+            ("2026-05-30", keys[1], "gpt-4o-mini", 1),
+        ]
+    );
+
+    let count = async |filter: UsageFilter| backend.usage(&filter).await.unwrap()[0].requests;
+    let of = UsageFilter::default;
+    assert_eq!(count(UsageFilter { since_ms: Some(NOW + DAY), until_ms: Some(NOW + 2 * DAY), ..of() }).await, 1);
+    assert_eq!(count(UsageFilter { key: Some(keys[0]), ..of() }).await, 3);
+    assert_eq!(count(UsageFilter { organisation: Some(OrganisationId::from_bytes([8; 16])), ..of() }).await, 0);
+    assert_eq!(count(UsageFilter { provider: Some("openai".into()), ..of() }).await, 3);
+    assert_eq!(count(UsageFilter { model: Some("auto".into()), ..of() }).await, 1);
+}
+
+async fn the_largest_numbers_are_kept(backend: Arc<dyn Backend>) {
+    let made = receipt(request_id(), KeyId::from_bytes([1; 16]), OrganisationId::DEFAULT, Usage::default());
+    let mut row = RequestRow::of(&made, None, None);
+    row.usage = [u64::MAX; 10];
+    row.cost = Some([i64::MAX as u64; 3]);
+    let largest =
+        EntryRow { reserved_nano: i64::MAX as u64, amount_nano: i64::MAX as u64, ..entry(u32::MAX, EndKind::Settled) };
+    backend.write([1; 16], &Batch { entries: vec![largest], requests: vec![row] }).await.unwrap();
+    let sums = backend.usage(&UsageFilter::default()).await.unwrap();
+    assert_eq!((sums[0].usage.input, sums[0].cost.get()), (i64::MAX as u64, i64::MAX as u64));
+}
+
+async fn batches_of_any_size_are_whole(backend: Arc<dyn Backend>) {
+    let mut requests_total = 0;
+    for size in [0, 1, 7, 8, 9, 31, 32, 33, 41, 130] {
+        let made: Vec<_> = (0..size)
+            .map(|_| {
+                let usage = Usage { input: 1, output: 1, ..Usage::default() };
+                receipt(
+                    RequestId::new(NOW, &mut rand::rng()),
+                    KeyId::from_bytes([1; 16]),
+                    OrganisationId::DEFAULT,
+                    usage,
+                )
+            })
+            .collect();
+        let bodies: Vec<_> = made.iter().map(|one| serde_json::to_string(one).unwrap()).collect();
+        let requests =
+            made.iter().zip(&bodies).map(|(one, body)| RequestRow::of(one, Some("[]"), Some(body))).collect();
+        backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+        requests_total += size;
+        let sums = backend.usage(&UsageFilter::default()).await.unwrap();
+        assert_eq!((sums[0].requests, sums[0].usage.input), (requests_total, requests_total), "{size}");
+        for (one, body) in made.iter().zip(&bodies) {
+            let scope = ReceiptScope::Key(one.caller.key_id);
+            assert_eq!(backend.receipt(one.request_id, scope).await.unwrap().as_ref(), Some(body));
+        }
+    }
+}

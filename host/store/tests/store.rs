@@ -1,0 +1,125 @@
+//! What is SQLite's own: files, migrations, the schema's guards. And the cache, over two stores as two processes would be.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use portcullis_core::{Environment, KeyHash, ManualClock};
+use portcullis_store::{Cached, KeyRefusal, LedgerOptions, NewKey, Settlement, Store, StoreError, StoreOptions};
+
+#[tokio::test]
+async fn files_are_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new/deeper/p.db");
+    let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
+    let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
+    ledger.reserve(reserve(request_id(), 1, 1)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.flush().await.unwrap();
+    let mut waiting = vec![directory.path().join("new")];
+    let mut seen = 0;
+    while let Some(place) = waiting.pop() {
+        let metadata = std::fs::metadata(&place).unwrap();
+        let want = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(metadata.permissions().mode() & 0o777, want, "{}", place.display());
+        seen += 1;
+        if metadata.is_dir() {
+            waiting.extend(std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen >= 7, "only {seen} files");
+    ledger.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.db");
+    drop(Store::open(&StoreOptions::at(&path)).await.unwrap());
+    drop(Store::open(&StoreOptions::at(&path)).await.unwrap());
+    execute(
+        &path,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (999, 'from the future', 1, x'00', 0)",
+    )
+    .await
+    .unwrap();
+    let error = Store::open(&StoreOptions::at(&path)).await.err().unwrap();
+    assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn entries_are_append_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.db");
+    let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
+    let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
+    ledger.reserve(reserve(request_id(), 1, 2)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.close().await.unwrap();
+    for sql in ["UPDATE ledger_entries SET amount_nano = 0", "DELETE FROM ledger_entries"] {
+        let error = execute(&path, sql).await.unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
+    assert_eq!(entries(&path).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_cache_follows_another_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.db");
+    let gateway = Store::open(&StoreOptions::at(&path)).await.unwrap();
+    let command = Store::open_with_clock(&StoreOptions::at(&path), Arc::new(ManualClock::at(NOW))).await.unwrap();
+    let early = command.create_key(NewKey::new("early", Environment::Production)).await.unwrap();
+    let cache = gateway.key_cache().await.unwrap();
+    assert!(matches!(cache.get(&early.secret.hash(), NOW), Cached::Found(record) if *record == early.record));
+
+    // Made a moment ago: unknown to memory, found at once.
+    let mut new = NewKey::new("late", Environment::Development);
+    new.expires_ms = Some(NOW + 10);
+    let late = command.create_key(new).await.unwrap();
+    let hash = late.secret.hash();
+    assert_eq!(*cache.find(&hash, NOW).await.unwrap().unwrap(), late.record);
+    assert_eq!(cache.find(&hash, NOW + 10).await.unwrap(), Err(KeyRefusal::Expired));
+
+    // Without anybody asking for it, a key becomes known, and a revocation holds.
+    let third = command.create_key(NewKey::new("third", Environment::Development)).await.unwrap();
+    let hash = third.secret.hash();
+    within(Duration::from_secs(2), || matches!(cache.get(&hash, NOW), Cached::Found(_))).await;
+    command.revoke_key(third.record.prefix.as_str()).await.unwrap();
+    within(Duration::from_secs(2), || matches!(cache.get(&hash, NOW), Cached::Refused(KeyRefusal::Revoked))).await;
+    assert_eq!(cache.find(&hash, NOW).await.unwrap(), Err(KeyRefusal::Revoked));
+
+    // In one's own process it holds when `refresh` returns.
+    gateway.revoke_key(&early.record.id.to_string()).await.unwrap();
+    cache.refresh().await.unwrap();
+    assert!(matches!(cache.get(&early.secret.hash(), NOW), Cached::Refused(KeyRefusal::Revoked)));
+    assert_eq!(cache.len(), 3);
+}
+
+async fn within(limit: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < limit, "it did not come to hold");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn absence_is_remembered_for_a_moment_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&StoreOptions::at(directory.path().join("p.db"))).await.unwrap();
+    let cache = store.key_cache().await.unwrap();
+    let hash = KeyHash::of("pc_dev_nobody");
+    assert!(matches!(cache.get(&hash, NOW), Cached::Unknown));
+    assert_eq!(cache.find(&hash, NOW).await.unwrap(), Err(KeyRefusal::Unknown));
+    assert!(matches!(cache.get(&hash, NOW), Cached::Refused(KeyRefusal::Unknown)));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(matches!(cache.get(&hash, NOW), Cached::Unknown));
+    // A flood of guesses leaves no more than a bounded memory, and is answered.
+    for guess in 0..6_000 {
+        let hash = KeyHash::of(&format!("guess {guess}"));
+        assert_eq!(cache.find(&hash, NOW).await.unwrap(), Err(KeyRefusal::Unknown));
+    }
+}
