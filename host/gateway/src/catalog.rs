@@ -61,6 +61,8 @@ pub struct ModelFacts {
 pub struct Offer {
     pub connection: Arc<Connection>,
     pub model: Arc<ModelFacts>,
+    /// The name the provider is asked by: the model's id, or the alias that the client chose (a dated snapshot, say).
+    pub name: Name,
 }
 
 /// Everything on offer.
@@ -95,7 +97,11 @@ impl Catalog {
             };
             let connection = Arc::new(connect(name, provider, plugin, health_of(name))?);
             for model in catalog.models_of(&connection, provider) {
-                catalog.add(Offer { connection: Arc::clone(&connection), model: Arc::new(model) });
+                catalog.add(Offer {
+                    connection: Arc::clone(&connection),
+                    name: model.id.clone(),
+                    model: Arc::new(model),
+                });
             }
             catalog.connections.insert(connection.name.clone(), connection);
         }
@@ -118,10 +124,8 @@ impl Catalog {
             }
             return self.any(connection, model, operation).into_iter().collect();
         }
-        if let Some(offers) = self.by_name.get(name) {
-            return offers.iter().filter(fits).cloned().collect();
-        }
-        Vec::new()
+        let named = self.by_name.get(name).into_iter().flatten();
+        named.filter(fits).cloned().collect()
     }
 
     /// Every offer, for the list of models.
@@ -145,12 +149,14 @@ impl Catalog {
             return None;
         }
         let facts = ModelFacts { operations: vec![operation.to_owned()], ..self.unlisted(connection, model) };
-        Some(Offer { connection: Arc::clone(connection), model: Arc::new(facts) })
+        let name = facts.id.clone();
+        Some(Offer { connection: Arc::clone(connection), model: Arc::new(facts), name })
     }
 
     fn add(&mut self, offer: Offer) {
         for name in std::iter::once(&*offer.model.id).chain(offer.model.aliases.iter().map(String::as_str)) {
-            self.by_name.entry(name.to_owned()).or_default().push(offer.clone());
+            let named = Offer { name: name.into(), ..offer.clone() };
+            self.by_name.entry(name.to_owned()).or_default().push(named);
         }
         self.offers.push(offer);
     }

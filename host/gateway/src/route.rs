@@ -14,6 +14,8 @@ use crate::text_map;
 
 /// Paths that no plugin may claim.
 const RESERVED: &[&str] = &["healthz", "readyz", "metrics", "admin"];
+/// What a route can do in this version of the contract.
+const OPERATIONS: &[&str] = &["chat", "models"];
 const RESERVED_PATHS: &[&str] = &["/v1/receipts"];
 
 /// Where a fact about a request stands.
@@ -140,6 +142,12 @@ impl Route {
         let texts =
             |map: &manifest::TextMap| text_map::compile(map).map(Arc::new).map_err(|why| problem("texts", &why));
         let needs = route.features.needs.iter();
+        if !OPERATIONS.contains(&route.operation.as_str()) {
+            return Err(problem(
+                "operation",
+                &format!("`{}` is not one of {}", route.operation, OPERATIONS.join(", ")),
+            ));
+        }
         Ok(Route {
             plugin: Arc::clone(plugin),
             name: route.name.clone(),

@@ -58,6 +58,7 @@ impl Running {
                 format!("The provider `{}` does not offer this operation.", offer.connection.name),
             ));
         };
+        exchange.attempt_output_limit = exchange.constraints.max_output_tokens;
         let worst = exchange.worst_cost(&offer)?;
         if !exchange.permits_target(&attempt_of(&offer, number, worst.map(|worst| worst.get())))? {
             return Ok(None);
@@ -67,7 +68,7 @@ impl Running {
         exchange.record.attempts.push(receipt::Attempt {
             number,
             provider: offer.connection.name.clone(),
-            model: offer.model.id.clone(),
+            model: offer.name.clone(),
             answered_model: None,
             upstream_id: None,
             status: None,
@@ -227,7 +228,7 @@ impl Drop for Running {
 fn attempt_of(offer: &Offer, number: u32, worst_cost: Option<u64>) -> policy::Attempt {
     policy::Attempt {
         provider: offer.connection.name.to_string(),
-        model: offer.model.id.to_string(),
+        model: offer.name.to_string(),
         region: offer.connection.region.clone(),
         number,
         worst_cost,

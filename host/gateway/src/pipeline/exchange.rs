@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     pub caller: types::Caller,
     pub facts: Facts,
     pub constraints: policy::Constraints,
+    /// The policies' output limit for the attempt at hand, tokens.
+    pub attempt_output_limit: Option<u32>,
     pub record: Record,
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
@@ -95,6 +97,7 @@ impl Exchange {
             caller,
             facts,
             constraints,
+            attempt_output_limit: None,
             record: Record::default(),
             started,
             waited: Duration::ZERO,

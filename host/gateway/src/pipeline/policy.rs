@@ -32,8 +32,9 @@ impl Exchange {
         asked.any(|stage| stage.plugin.access().content_read && self.in_scope(stage))
     }
 
-    /// Asks every policy about a target. `Ok(false)` skips it.
+    /// Asks every policy about a target. `Ok(false)` skips it. What they constrain holds for this attempt alone; tags stay.
     pub(super) fn permits_target(&mut self, attempt: &Attempt) -> Result<bool, Stop> {
+        self.attempt_output_limit = self.constraints.max_output_tokens;
         let policies = self.policies_at(|stages| stages.target);
         if policies.is_empty() {
             return Ok(true);
@@ -50,7 +51,8 @@ impl Exchange {
                     if !permits(&constraints, &attempt.provider, &attempt.model, attempt.region.as_deref()) {
                         return Ok(false);
                     }
-                    add(&mut self.constraints, constraints);
+                    self.attempt_output_limit = smaller(self.attempt_output_limit, constraints.max_output_tokens);
+                    add_tags(&mut self.constraints.tags, constraints.tags);
                 }
             }
         }
@@ -196,16 +198,54 @@ fn add(sum: &mut Constraints, more: Constraints) {
             (one, two) => one.or(two),
         };
     }
-    intersect(&mut sum.models, more.models);
+    sum.models = match (sum.models.take(), more.models) {
+        (Some(one), Some(two)) => Some(common_models(&one, &two)),
+        (one, two) => one.or(two),
+    };
     intersect(&mut sum.providers, more.providers);
     intersect(&mut sum.regions, more.regions);
     intersect(&mut sum.tools, more.tools);
-    sum.max_output_tokens = match (sum.max_output_tokens, more.max_output_tokens) {
+    sum.max_output_tokens = smaller(sum.max_output_tokens, more.max_output_tokens);
+    sum.guards.extend(more.guards);
+    add_tags(&mut sum.tags, more.tags);
+}
+
+fn smaller(one: Option<u32>, two: Option<u32>) -> Option<u32> {
+    match (one, two) {
         (Some(one), Some(two)) => Some(one.min(two)),
         (one, two) => one.or(two),
-    };
-    sum.guards.extend(more.guards);
-    sum.tags.extend(more.tags);
+    }
+}
+
+/// A policy may repeat at each target what it said of the request.
+fn add_tags(tags: &mut Vec<types::Pair>, more: Vec<types::Pair>) {
+    for tag in more {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+}
+
+/// What two lists of models have in common: `model` includes `provider/model`, and the narrower name stays.
+fn common_models(one: &[String], two: &[String]) -> Vec<String> {
+    let includes =
+        |wide: &str, narrow: &str| wide == narrow || narrow.split_once('/').is_some_and(|(_, model)| model == wide);
+    let mut common: Vec<String> = Vec::new();
+    for a in one {
+        for b in two {
+            let narrower = if includes(a, b) {
+                b
+            } else if includes(b, a) {
+                a
+            } else {
+                continue;
+            };
+            if !common.contains(narrower) {
+                common.push(narrower.clone());
+            }
+        }
+    }
+    common
 }
 
 #[cfg(test)]
@@ -233,7 +273,7 @@ mod tests {
             ..none()
         };
         add(&mut sum, of(&["a", "openai/b"], Some(10)));
-        add(&mut sum, of(&["openai/b", "c"], Some(20)));
+        add(&mut sum, of(&["b", "c"], Some(20)));
         assert_eq!((sum.models.as_deref(), sum.max_output_tokens), (Some(&["openai/b".to_owned()][..]), Some(10)));
         assert!(permits(&sum, "openai", "b", None));
         assert!(!permits(&sum, "azure", "b", None));

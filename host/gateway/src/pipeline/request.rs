@@ -28,7 +28,7 @@ impl Exchange {
     /// The output limit that holds for an attempt: the smallest of the client's, the policies' and the model's.
     pub(super) fn output_cap(&self, offer: &Offer) -> Option<u32> {
         let of_model = (offer.model.max_output > 0).then_some(offer.model.max_output);
-        [self.facts.max_output_tokens, self.constraints.max_output_tokens, of_model].into_iter().flatten().min()
+        [self.facts.max_output_tokens, self.attempt_output_limit, of_model].into_iter().flatten().min()
     }
 
     pub(super) fn build_request(
@@ -51,14 +51,18 @@ impl Exchange {
         let body = &inbound.body;
         let mut edits = Edits::new();
         if let (ModelPlace::Body(_), Some(at)) = (&endpoint.model, &self.facts.model_at)
-            && *self.facts.model != *offer.model.id
+            && *self.facts.model != *offer.name
         {
-            edits.replace(at.clone(), json::quote(&offer.model.id)).map_err(unspliceable)?;
+            edits.replace(at.clone(), json::quote(&offer.name)).map_err(unspliceable)?;
         }
-        if let Some(limit) = self.constraints.max_output_tokens {
+        if let Some(limit) = self.attempt_output_limit {
             let is_lower = self.facts.max_output_tokens.is_none_or(|asked| limit < asked);
-            let present = self.route.output_limit.iter().find(|at| json::locate(body, at).is_some());
-            if let (true, Some(at)) = (is_lower, present.or(self.route.output_limit.first())) {
+            let places = self.route.output_limit.iter();
+            let mut present: Vec<_> = places.filter(|at| json::locate(body, at).is_some()).collect();
+            if present.is_empty() {
+                present.extend(self.route.output_limit.first());
+            }
+            for at in present.into_iter().filter(|_| is_lower) {
                 edits.set(body, at, &limit.to_string()).map_err(unspliceable)?;
             }
         }
@@ -73,7 +77,7 @@ impl Exchange {
         }
         let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
         let model = match &endpoint.model {
-            ModelPlace::Path(name) => Some((name.as_str(), &*offer.model.id)),
+            ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),
             ModelPlace::Body(_) | ModelPlace::Nowhere => None,
         };
         let path = build_path(
@@ -93,8 +97,8 @@ impl Exchange {
         self.decode(inbound)?;
         let Some(decoded) = &inbound.decoded else { return Err(self.broken_plugin(offer, "nothing was decoded")) };
         let target = Target {
-            model: offer.model.id.to_string(),
-            max_output_tokens: match (self.facts.max_output_tokens, self.constraints.max_output_tokens) {
+            model: offer.name.to_string(),
+            max_output_tokens: match (self.facts.max_output_tokens, self.attempt_output_limit) {
                 (Some(asked), Some(limit)) => Some(asked.min(limit)),
                 (asked, limit) => limit.or(asked),
             },
@@ -118,7 +122,10 @@ impl Exchange {
             &endpoint.query,
         );
         let path = path.map_err(|error| self.unbuildable(offer, &error))?;
-        let request = self.assemble(offer, endpoint, &path, &headers, Bytes::from(body), false)?;
+        let request = {
+            let same_format = *endpoint.format == *self.route.format;
+            self.assemble(offer, endpoint, &path, &headers, Bytes::from(body), same_format)?
+        };
         let stream_usage = decoded.stream_usage;
         self.record.note(notes);
         Ok(Outbound { request, strip_usage: !stream_usage, stream_usage })
@@ -131,7 +138,7 @@ impl Exchange {
         path: &str,
         from_plugin: &[types::Pair],
         body: Bytes,
-        forwarded: bool,
+        same_format: bool,
     ) -> Result<Request<Full<Bytes>>, Stop> {
         let mut headers = HeaderMap::with_capacity(10);
         headers.insert(HOST, offer.connection.address.authority.clone());
@@ -142,7 +149,7 @@ impl Exchange {
         );
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
         headers.extend(endpoint.fixed_headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if forwarded {
+        if same_format {
             for name in &endpoint.forward_headers {
                 let mut values = self.headers.get_all(name).iter();
                 if let Some(first) = values.next() {

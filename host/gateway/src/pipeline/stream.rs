@@ -50,7 +50,7 @@ pub(super) fn answer(
         }
     }
     exchange.release_plugins();
-    exchange.dress(&mut dressed, Some((&running.offer.connection.name, &running.offer.model.id)));
+    exchange.dress(&mut dressed, Some((&running.offer.connection.name, &running.offer.name)));
     let stream = AnswerStream::new(exchange, running, body, same_format);
     dressed.map(|_| AnswerBody::Stream(Box::new(stream)))
 }
@@ -86,6 +86,8 @@ pub(crate) struct AnswerStream {
     clock: Pin<Box<Sleep>>,
     idle: Duration,
     heard: Instant,
+    overhead_at_head: Duration,
+    plugins_at_head: Duration,
     ended: bool,
 }
 
@@ -100,6 +102,8 @@ impl AnswerStream {
         AnswerStream {
             splitter: running.endpoint.framing.splitter(),
             guards: StreamGuards::new(&exchange),
+            overhead_at_head: exchange.overhead(),
+            plugins_at_head: exchange.plugin_time(),
             exchange,
             running,
             upstream: Some(upstream),
@@ -374,7 +378,7 @@ impl AnswerStream {
     fn settle(&mut self, usage: portcullis_core::Usage) {
         let model = self.told.model.take();
         if let Some(attempt) = self.exchange.record.attempts.last_mut() {
-            attempt.answered_model = model.clone().filter(|model| **model != *self.running.offer.model.id);
+            attempt.answered_model = model.clone().filter(|model| **model != *self.running.offer.name);
             attempt.upstream_id = self.told.id.take();
             attempt.duration_us = micros(self.running.started.elapsed());
         }
@@ -384,8 +388,9 @@ impl AnswerStream {
     fn finish(&mut self, outcome: Outcome) {
         self.ended = true;
         self.upstream = None;
-        // All but the reading and writing was the provider's time.
-        self.exchange.waited += self.running.started.elapsed().saturating_sub(self.exchange.plugin_time());
+        // After the head all but the plugins' time was the provider's.
+        let ours = self.overhead_at_head + self.exchange.plugin_time().saturating_sub(self.plugins_at_head);
+        self.exchange.waited = self.exchange.started.elapsed().saturating_sub(ours);
         self.exchange.enter(outcome);
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn answer(
                 }
             }
             exchange.record.first_byte = Some(exchange.started.elapsed());
-            exchange.dress(&mut response, Some((&running.offer.connection.name, &running.offer.model.id)));
+            exchange.dress(&mut response, Some((&running.offer.connection.name, &running.offer.name)));
             exchange.enter(Outcome { status: 200, code: "ok", failure: None });
             Attempted::Answered(response)
         }
@@ -136,7 +136,7 @@ impl Exchange {
     fn settle_whole(&mut self, running: &mut Running, read: &Read, length: u64) {
         let usage = read.usage.unwrap_or_else(|| self.estimate(None, length));
         if let Some(attempt) = self.record.attempts.last_mut() {
-            attempt.answered_model = read.model.clone().filter(|model| **model != *running.offer.model.id);
+            attempt.answered_model = read.model.clone().filter(|model| **model != *running.offer.name);
             attempt.upstream_id = read.id.clone();
             attempt.duration_us = micros(running.started.elapsed());
         }
