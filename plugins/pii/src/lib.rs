@@ -78,7 +78,7 @@ impl Pii {
         let rest = resumed.map(|(_, rest)| rest).filter(|rest| rest.start < rest.end || rest.tail.is_some());
         let mut scan = scan::scan(&self.rules, &window, text.kind == PlaceKind::Number, rest);
         resolve::resolve(&self.rules, &mut scan.found, &mut scan.hold, content.len());
-        for found in scan.found.iter().filter(|found| found.start < found.end) {
+        for found in &scan.found {
             let mask = if found.rest { String::new() } else { self.rules.rules[found.rule].mask.clone() };
             self.report(index, found.start, found.end, found.rule, mask, inspected);
         }

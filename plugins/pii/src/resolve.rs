@@ -20,7 +20,7 @@ pub struct Found {
     pub rule: usize,
     /// How it goes on past the window, where it is masked as it goes.
     pub tail: Option<Tail>,
-    /// False where it is taken as found although it is still growing: nothing within it is held.
+    /// False where it is taken as found although it is still growing.
     pub whole: bool,
     /// The rest of a secret that an earlier window masked the beginning of.
     pub rest: bool,
@@ -31,14 +31,18 @@ pub fn resolve(rules: &Rules, found: &mut Vec<Found>, hold: &mut Option<Hold>, l
     if found.is_empty() {
         return;
     }
-    for endless in found.iter().filter(|found| !found.whole) {
-        if hold.is_some_and(|hold| hold >= endless.start) {
-            *hold = None;
-        }
-        if endless.end < length {
-            *hold = Some(hold.map_or(endless.end, |hold| hold.min(endless.end)));
+    for endless in found.iter_mut().filter(|found| !found.whole) {
+        match *hold {
+            // Something else may grow from within: the rest is shown again, and is of both.
+            Some(within) if endless.start <= within && within < endless.end => {
+                endless.tail.get_or_insert(Tail::Bytes((endless.end - within) as u32));
+                endless.end = within;
+            }
+            _ if endless.end < length => *hold = Some(hold.map_or(endless.end, |hold| hold.min(endless.end))),
+            _ => {}
         }
     }
+    found.retain(|found| found.start < found.end);
     found.sort_unstable_by_key(|found| (found.start, found.end, found.rule));
     merge(rules, found);
     let Some(from) = *hold else { return };
@@ -54,7 +58,7 @@ pub fn resolve(rules: &Rules, found: &mut Vec<Found>, hold: &mut Option<Hold>, l
     if let Some(last) = found.last_mut()
         && last.end > keep
     {
-        last.tail = Some(Tail::Bytes((last.end - keep) as u32));
+        last.tail.get_or_insert(Tail::Bytes((last.end - keep) as u32));
         last.end = keep;
     }
     *hold = Some(keep);
@@ -78,7 +82,7 @@ fn merge(rules: &Rules, found: &mut Vec<Found>) {
             let end = current.end.max(next.end);
             let tail = [*current, next].iter().filter(|found| found.end == end).find_map(|found| found.tail);
             let whole = [*current, next].iter().filter(|found| found.end == end).all(|found| found.whole);
-            Found { start: current.start, end, rule: strongest.rule, tail, whole, rest: current.rest }
+            Found { start: current.start, end, rule: strongest.rule, tail, whole, rest: current.rest || next.rest }
         } else {
             strongest
         };

@@ -131,21 +131,12 @@ impl Scanner<'_> {
         }
     }
 
-    fn take_key(&mut self, start: usize, key: Key) -> Option<usize> {
+    fn take_key(&mut self, start: usize, key: Key) {
         match key {
-            Key::No => None,
-            Key::Growing => {
-                self.hold(start);
-                None
-            }
-            Key::Match(end) => {
-                self.add(Kind::ApiKey as usize, start, end, None, true);
-                Some(end)
-            }
-            Key::Endless(end, tail) => {
-                self.add(Kind::ApiKey as usize, start, end, Some(tail), false);
-                None
-            }
+            Key::No => {}
+            Key::Growing => self.hold(start),
+            Key::Match(end) => self.add(Kind::ApiKey as usize, start, end, None, true),
+            Key::Endless(end, tail) => self.add(Kind::ApiKey as usize, start, end, Some(tail), false),
         }
     }
 
@@ -166,10 +157,10 @@ impl Scanner<'_> {
 
     /// What begins with the group of digits at `at`.
     fn number(&mut self, at: usize) {
-        if at < self.number {
+        let window = self.window;
+        if at < self.number || !number_begins(window, at) {
             return;
         }
-        let window = self.window;
         let mut end = None;
         if self.on(Kind::Card) {
             end = end.max(self.take(Kind::Card, at, card::find(window, at)));
@@ -217,8 +208,13 @@ impl Scanner<'_> {
         if at < self.hex || !self.on(Kind::Ip) {
             return;
         }
-        self.hex = self.window.run(at, HEX);
-        self.ip_v6_reaching(at);
+        let window = self.window;
+        let bytes = window.bytes();
+        self.hex = window.run(at, HEX);
+        let group = bytes[..at].iter().rev().take(4).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        if bytes[at..self.hex].contains(&b':') || window.before(at - group) == Some(b':') {
+            self.ip_v6_reaching(at);
+        }
     }
 
     fn ip_v6_reaching(&mut self, at: usize) {
@@ -237,15 +233,9 @@ impl Scanner<'_> {
         self.keys(start, self.wide);
     }
 
-    fn keys(&mut self, mut start: usize, end: usize) {
-        if !self.on(Kind::ApiKey) {
-            return;
-        }
-        while let Some((at, key)) = token::find(self.window, start, end) {
-            match self.take_key(at, key) {
-                Some(next) => start = next,
-                None => break,
-            }
+    fn keys(&mut self, start: usize, end: usize) {
+        if self.on(Kind::ApiKey) {
+            token::find(self.window, start, end, |at, key| self.take_key(at, key));
         }
     }
 
@@ -295,4 +285,18 @@ impl Scanner<'_> {
             }
         }
     }
+}
+
+/// Whether more than digits, or enough of them, stands where a number is thought to begin: most are short and alone.
+fn number_begins(window: &Window, at: usize) -> bool {
+    let bytes = window.bytes();
+    let end = at + bytes[at..].iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
+    let follows = match (bytes.get(end), bytes.get(end + 1)) {
+        (Some(b' '), Some(after)) => after.is_ascii_digit() || matches!(after, b'-' | b'('),
+        (Some(b'-' | b'.' | b'/'), Some(after)) => after.is_ascii_digit(),
+        // Brackets, and separators beyond ASCII.
+        (Some(b' ' | b'-' | b'.' | b'/' | b')' | 0xC2 | 0xE2) | None, _) => true,
+        _ => false,
+    };
+    follows || end - at == 9 || window.before(at) == Some(b'+')
 }

@@ -41,7 +41,8 @@ impl Iterator for Triggers<'_> {
                 self.next += BLOCK;
             } else {
                 let pairs = rest.iter().zip(rest[1..].iter().chain(&[0]));
-                self.hits = pairs.enumerate().fold(0, |hits, (i, (&byte, &after))| hits | u32::from(hit(byte, after)) << i);
+                self.hits =
+                    pairs.enumerate().fold(0, |hits, (i, (&byte, &after))| hits | u32::from(hit(byte, after)) << i);
                 self.next += rest.len();
             }
         }
@@ -64,7 +65,8 @@ fn block(rest: &[u8]) -> u32 {
     };
     assert!(rest.len() > BLOCK);
     // SAFETY: the assertion leaves 16 bytes from each of both places.
-    let (bytes, after) = unsafe { (v128_load(rest.as_ptr().cast::<v128>()), v128_load(rest.as_ptr().add(1).cast::<v128>())) };
+    let (bytes, after) =
+        unsafe { (v128_load(rest.as_ptr().cast::<v128>()), v128_load(rest.as_ptr().add(1).cast::<v128>())) };
     let is = |bytes, byte| i8x16_eq(bytes, u8x16_splat(byte));
     let digit = u8x16_lt(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(10));
     let sign = v128_or(v128_or(is(bytes, b'@'), is(bytes, b'_')), is(bytes, b'-'));

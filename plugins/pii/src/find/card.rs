@@ -71,8 +71,9 @@ fn read(window: &Window, start: usize, number: &mut Number, best: &mut Option<us
     }
     // As printed: a group of four, then others, set apart alike. What follows a whole number is not of it.
     let mut sort = None;
-    while number.possible() {
-        let Some((found, next)) = separator::one(window, end)? else { break };
+    while let Some((found, next)) = separator::one(window, end)?
+        && number.possible()
+    {
         let before = number.count;
         if *sort.get_or_insert(found) != found {
             break;
@@ -132,7 +133,7 @@ impl Number {
     }
 
     fn valid(&self) -> bool {
-        self.count <= MOST && self.lengths() & 1 << self.count != 0 && luhn(&self.digits[..self.count])
+        (13..=MOST).contains(&self.count) && self.lengths() & 1 << self.count != 0 && luhn(&self.digits[..self.count])
     }
 }
 
@@ -147,5 +148,5 @@ fn luhn(digits: &[u8]) -> bool {
             digit => digit,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

@@ -173,7 +173,9 @@ fn whole(source: &str, tree: &Ast) -> Option<String> {
 fn group_head(source: &str, group: &ast::Group) -> Option<String> {
     match &group.kind {
         GroupKind::NonCapturing(flags) if verbose(flags) => None,
-        GroupKind::NonCapturing(flags) => Some(format!("?{}:", &source[flags.span.start.offset..flags.span.end.offset])),
+        GroupKind::NonCapturing(flags) => {
+            Some(format!("?{}:", &source[flags.span.start.offset..flags.span.end.offset]))
+        }
         _ => Some("?:".to_owned()),
     }
 }

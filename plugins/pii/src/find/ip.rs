@@ -17,7 +17,9 @@ pub fn find_v4(window: &Window, start: usize) -> Parsed {
     let mut i = start;
     for part in 0..4 {
         let (mut value, first) = (0, i);
-        while i < first + 4 && let Some(digit @ b'0'..=b'9') = window.at(i)? {
+        while i < first + 4
+            && let Some(digit @ b'0'..=b'9') = window.at(i)?
+        {
             value = value * 10 + u32::from(digit - b'0');
             i += 1;
         }

@@ -54,7 +54,9 @@ fn international(window: &Window, start: usize) -> Parsed {
     let digits = &window.bytes()[start..end];
     let decimal = groups == 2 && digits.contains(&b'.');
     let long = match digits {
-        [b'1', ..] => count == whole && !matches!(digits.iter().filter(|byte| byte.is_ascii_digit()).nth(1), Some(b'0' | b'1')),
+        [b'1', ..] => {
+            count == whole && !matches!(digits.iter().filter(|byte| byte.is_ascii_digit()).nth(1), Some(b'0' | b'1'))
+        }
         _ => count >= 9,
     };
     Ok((long && !decimal && !window.at(end)?.is_some_and(is_word)).then_some(end))
@@ -90,7 +92,10 @@ fn bracketed(window: &Window, area: usize) -> Parsed {
 /// `NPA NXX XXXX` (nationalnanpa.com: neither NPA nor NXX begins with 0 or 1, neither is N11).
 fn north_american(window: &Window, area: usize, closing: Option<u8>) -> Parsed {
     let area_end = separator::digits(window, area, 3)?;
-    if area_end - area != 3 || !assigned(&window.bytes()[area..area_end]) || &window.bytes()[area + 1..area_end] == b"00" && window.bytes()[area] < b'8' {
+    if area_end - area != 3
+        || !assigned(&window.bytes()[area..area_end])
+        || &window.bytes()[area + 1..area_end] == b"00" && window.bytes()[area] < b'8'
+    {
         return Ok(None);
     }
     let (sort, exchange) = match closing {
@@ -117,7 +122,11 @@ fn north_american(window: &Window, area: usize, closing: Option<u8>) -> Parsed {
     }
     // `415 555-2671` mixes the two that people mix.
     let line = match separator::one(window, exchange_end)? {
-        Some((second, line)) if sort.is_none_or(|sort| sort == second || sort == Sort::Space && second == Sort::Hyphen) => line,
+        Some((second, line))
+            if sort.is_none_or(|sort| sort == second || sort == Sort::Space && second == Sort::Hyphen) =>
+        {
+            line
+        }
         _ => return Ok(None),
     };
     let end = separator::digits(window, line, 4)?;

@@ -33,7 +33,11 @@ pub fn find(window: &Window, start: usize) -> Parsed {
 /// Areas 000, 666 and from 900 on, group 00 and serial 0000 are never issued (ssa.gov/employer/stateweb.htm).
 fn issued(bytes: &[u8], area: usize, group: usize, serial: usize) -> bool {
     let area = &bytes[area..area + 3];
-    area != b"000" && area != b"666" && area[0] != b'9' && bytes[group..group + 2] != *b"00" && bytes[serial..serial + 4] != *b"0000"
+    area != b"000"
+        && area != b"666"
+        && area[0] != b'9'
+        && bytes[group..group + 2] != *b"00"
+        && bytes[serial..serial + 4] != *b"0000"
 }
 
 /// Whether the words right before a bare number name it. They are looked at no further back than a host shows.
@@ -45,7 +49,9 @@ fn named(window: &Window, start: usize) -> bool {
             before = trim(rest, b" \t\"'#:=_-");
         }
     }
-    strip(before, b"ssn").is_some() || strip(before, b"social security").is_some() || strip(before, b"social_security").is_some()
+    strip(before, b"ssn").is_some()
+        || strip(before, b"social security").is_some()
+        || strip(before, b"social_security").is_some()
 }
 
 fn trim<'a>(text: &'a [u8], set: &[u8]) -> &'a [u8] {

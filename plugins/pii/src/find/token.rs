@@ -1,12 +1,12 @@
 //! API keys and tokens: what providers mark with a prefix, JSON web tokens, and whatever follows `Bearer`.
 
-use crate::window::{ALNUM, TOKEN, WIDE, Window, is};
+use crate::window::{ALNUM, TOKEN, WIDE, Window, is, is_word};
 
 /// A key that is still going on after so many bytes is one, whatever comes: it is masked as it goes.
 pub const CERTAIN: usize = 256;
 
 /// The longest header of a JSON web token.
-const HEADER_MAX: usize = 1024;
+const HEADER_MAX: usize = 512;
 
 /// How a key goes on past the end of an open window, once it is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,93 +56,106 @@ const fn exact(prefix: &'static str, body: u8, length: usize) -> Shape {
 }
 
 /// Prefixes as providers document them or secret scanners know them (the rules of gitleaks and of detect-secrets). A body may
-/// be longer than it was when they were written, hence minima.
+/// be longer than it was when they were written, hence minima. Sorted by first byte, for [`BY_FIRST`].
 const SHAPES: &[Shape] = &[
-    // OpenAI, Anthropic, OpenRouter and their like; `sk-proj-`, `sk-ant-`, `sk-or-v1-`
-    shape("sk-", TOKEN, 20),
-    // Portcullis
-    shape("pc_prod_", TOKEN, 16),
-    shape("pc_dev_", TOKEN, 16),
     // Amazon Web Services
     exact("AKIA", ALNUM, 16),
     exact("ASIA", ALNUM, 16),
+    // Google
+    shape("AIza", TOKEN, 35),
+    // DigitalOcean
+    shape("dop_v1_", ALNUM, 64),
     // GitHub
-    shape("ghp_", ALNUM, 30),
     shape("gho_", ALNUM, 30),
-    shape("ghu_", ALNUM, 30),
-    shape("ghs_", ALNUM, 30),
+    shape("ghp_", ALNUM, 30),
     shape("ghr_", ALNUM, 30),
+    shape("ghs_", ALNUM, 30),
+    shape("ghu_", ALNUM, 30),
     shape("github_pat_", TOKEN, 22),
     // GitLab
-    shape("glpat-", TOKEN, 20),
-    shape("gldt-", TOKEN, 20),
-    shape("glrt-", TOKEN, 20),
     shape("glcbt-", TOKEN, 20),
+    shape("gldt-", TOKEN, 20),
+    shape("glpat-", TOKEN, 20),
     shape("glptt-", TOKEN, 40),
+    shape("glrt-", TOKEN, 20),
     shape("glsoat-", TOKEN, 20),
+    // Groq
+    shape("gsk_", ALNUM, 40),
+    // Hugging Face
+    Shape { digit: false, ..shape("hf_", ALNUM, 30) },
+    // LangSmith
+    shape("lsv2_", TOKEN, 36),
+    // NVIDIA
+    shape("nvapi-", TOKEN, 40),
+    // Perplexity
+    shape("pplx-", ALNUM, 40),
+    // Portcullis
+    shape("pc_dev_", TOKEN, 16),
+    shape("pc_prod_", TOKEN, 16),
+    // Replicate
+    shape("r8_", ALNUM, 36),
+    // Stripe
+    shape("rk_live_", ALNUM, 16),
+    shape("rk_test_", ALNUM, 16),
+    // OpenAI, Anthropic, OpenRouter and their like: `sk-proj-`, `sk-ant-`, `sk-or-v1-`
+    shape("sk-", TOKEN, 20),
+    // Shopify
+    shape("shpat_", ALNUM, 32),
+    // Stripe
+    shape("sk_live_", ALNUM, 16),
+    shape("sk_test_", ALNUM, 16),
+    shape("whsec_", TOKEN, 24),
     // Slack
+    shape("xapp-", TOKEN, 10),
     shape("xoxa-", TOKEN, 10),
     shape("xoxb-", TOKEN, 10),
     shape("xoxe-", TOKEN, 10),
     shape("xoxp-", TOKEN, 10),
     shape("xoxr-", TOKEN, 10),
     shape("xoxs-", TOKEN, 10),
-    shape("xapp-", TOKEN, 10),
-    // Google
-    shape("AIza", TOKEN, 35),
-    // Hugging Face
-    Shape { digit: false, ..shape("hf_", ALNUM, 30) },
-    // Groq, xAI, Perplexity, NVIDIA, Replicate, LangSmith
-    shape("gsk_", ALNUM, 40),
+    // xAI
     shape("xai-", ALNUM, 40),
-    shape("pplx-", ALNUM, 40),
-    shape("nvapi-", TOKEN, 40),
-    shape("r8_", ALNUM, 36),
-    shape("lsv2_", TOKEN, 36),
-    // Stripe
-    shape("sk_live_", ALNUM, 16),
-    shape("sk_test_", ALNUM, 16),
-    shape("rk_live_", ALNUM, 16),
-    shape("rk_test_", ALNUM, 16),
-    shape("whsec_", TOKEN, 24),
-    // Shopify, DigitalOcean, npm, PyPI
-    shape("shpat_", ALNUM, 32),
-    shape("dop_v1_", ALNUM, 64),
-    shape("npm_", ALNUM, 36),
-    shape("pypi-", TOKEN, 50),
 ];
 
 /// A JSON web token: a header and a payload that are JSON objects in base64.
 const JWT: &str = "eyJ";
 
-/// The first bytes of all prefixes.
-const FIRST: [bool; 256] = {
-    let mut first = [false; 256];
-    let mut i = 0;
-    while i < SHAPES.len() {
-        first[SHAPES[i].prefix.as_bytes()[0] as usize] = true;
-        i += 1;
+/// The shapes whose prefix begins with a byte: the first, and how many.
+const BY_FIRST: [(u8, u8); 256] = {
+    let mut by_first = [(0, 0); 256];
+    let mut i = SHAPES.len();
+    while i > 0 {
+        i -= 1;
+        let first = SHAPES[i].prefix.as_bytes()[0] as usize;
+        by_first[first] = (i as u8, by_first[first].1 + 1);
     }
-    first[JWT.as_bytes()[0] as usize] = true;
-    first
+    by_first
 };
 
-/// The first key that begins within the run of `WIDE` bytes from `start` to `end`, at a place where a word may begin.
-pub fn find(window: &Window, start: usize, end: usize) -> Option<(usize, Key)> {
+/// Whether a key may begin with a byte.
+fn begins(byte: u8) -> bool {
+    BY_FIRST[usize::from(byte)].1 > 0 || byte == JWT.as_bytes()[0]
+}
+
+/// Calls `found` with every key that begins within the run of `WIDE` bytes from `start` to `end`, at a place where a word may
+/// begin. Within a key only JSON web tokens are looked for, which go on where other keys end.
+pub fn find(window: &Window, start: usize, end: usize, mut found: impl FnMut(usize, Key)) {
     let bytes = window.bytes();
-    let head = head(window, start, end);
-    if head != Key::No {
-        return Some((start, head));
-    }
+    let mut take = |at: usize, key: Key| {
+        found(at, key);
+        match key {
+            Key::No => at,
+            Key::Match(end) | Key::Endless(end, _) => end,
+            Key::Growing => window.len(),
+        }
+    };
+    let mut within = take(start, head(window, start, end));
     for i in start.max(window.from)..end {
-        if FIRST[usize::from(bytes[i])] && i > start && (!is(bytes[i - 1], ALNUM) && bytes[i - 1] != b'_' || window.after_escape(i)) {
-            match at(window, i) {
-                Key::No => {}
-                key => return Some((i, key)),
-            }
+        if i > start && begins(bytes[i]) && (!is_word(bytes[i - 1]) || window.after_escape(i)) {
+            let key = if i < within { jwt(window, i) } else { at(window, i) };
+            within = within.max(take(i, key));
         }
     }
-    None
 }
 
 /// The key that the run of `WIDE` bytes from `start` to `end` begins with.
@@ -160,7 +173,8 @@ pub fn head(window: &Window, start: usize, end: usize) -> Key {
 fn at(window: &Window, start: usize) -> Key {
     let rest = &window.bytes()[start..];
     let mut growing = false;
-    for shape in SHAPES {
+    let (first, count) = BY_FIRST[usize::from(rest[0])];
+    for shape in &SHAPES[usize::from(first)..usize::from(first + count)] {
         let prefix = shape.prefix.as_bytes();
         if rest.starts_with(prefix) {
             match body(window, start, start + prefix.len(), shape) {
@@ -170,15 +184,15 @@ fn at(window: &Window, start: usize) -> Key {
         }
         growing |= window.open && prefix.starts_with(rest);
     }
-    if rest.starts_with(JWT.as_bytes()) {
-        return jwt(window, start);
+    match jwt(window, start) {
+        Key::No if growing => Key::Growing,
+        key => key,
     }
-    growing |= window.open && JWT.as_bytes().starts_with(rest);
-    if growing { Key::Growing } else { Key::No }
 }
 
 fn body(window: &Window, start: usize, body: usize, shape: &Shape) -> Key {
-    let end = window.run(body, shape.body);
+    let limit = body.saturating_add(shape.max).saturating_add(1).min(window.len());
+    let end = window.bytes()[body..limit].iter().position(|&byte| !is(byte, shape.body)).map_or(limit, |at| body + at);
     let length = end - body;
     if length > shape.max {
         return Key::No;
@@ -192,10 +206,14 @@ fn body(window: &Window, start: usize, body: usize, shape: &Shape) -> Key {
 }
 
 fn jwt(window: &Window, start: usize) -> Key {
-    let header = window.run(start, TOKEN);
-    if header - start > HEADER_MAX {
-        return Key::No;
+    let rest = &window.bytes()[start..];
+    if !rest.starts_with(JWT.as_bytes()) {
+        return if window.open && JWT.as_bytes().starts_with(rest) { Key::Growing } else { Key::No };
     }
+    let Some(header) = rest.iter().take(HEADER_MAX).position(|&byte| !is(byte, TOKEN)) else {
+        return if window.open && rest.len() < HEADER_MAX { Key::Growing } else { Key::No };
+    };
+    let header = start + header;
     let rest = &window.bytes()[header..];
     if window.open && b".ey".starts_with(rest) {
         return Key::Growing;
@@ -217,7 +235,9 @@ fn jwt(window: &Window, start: usize) -> Key {
 
 /// Whether `Bearer ` stands right before `start`.
 fn bearer(window: &Window, start: usize) -> bool {
-    start >= 7 && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ")
+    window.before(start) == Some(b' ')
+        && start >= 7
+        && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ")
 }
 
 /// The token that begins at `start`, behind `Bearer`, in the run of `WIDE` bytes to `end`.

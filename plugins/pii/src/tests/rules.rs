@@ -6,7 +6,9 @@ use crate::Pii;
 
 #[test]
 fn actions() {
-    let guard = guard(json!({"email": "report", "card": "block", "phone": {"action": "mask", "mask": "(phone)"}, "ssn": "off"}));
+    let guard = guard(
+        json!({"email": "report", "card": "block", "phone": {"action": "mask", "mask": "(phone)"}, "ssn": "off"}),
+    );
     let content = "ada@example.org 4111111111111111 415-555-2671 123-45-6789";
     let inspected = inspect(&guard, &[text(content, 0, false)]);
     assert_eq!(inspected.verdict, GuardVerdict::Block("pii.card".to_owned()));
@@ -17,11 +19,13 @@ fn actions() {
 
 #[test]
 fn allowed_values_and_domains() {
-    let guard = guard(json!({"ip": "mask", "allow": ["Example.com", "127.0.0.1", "4111111111111111", "help@acme.test"]}));
+    let guard =
+        guard(json!({"ip": "mask", "allow": ["Example.com", "127.0.0.1", "4111111111111111", "help@acme.test"]}));
     for content in ["Ada@example.com", "ada@mail.example.COM", "127.0.0.1", "4111 1111 1111 1111", "HELP@acme.test"] {
         assert_eq!(found(&guard, content), [], "{content}");
     }
-    for content in ["ada@badexample.com", "ada@acme.test", "127.0.0.2", "4242 4242 4242 4242", "example.com@evil.test"] {
+    for content in ["ada@badexample.com", "ada@acme.test", "127.0.0.2", "4242 4242 4242 4242", "example.com@evil.test"]
+    {
         assert_eq!(found(&guard, content).len(), 1, "{content}");
     }
 }

@@ -11,13 +11,22 @@ use crate::window::Window;
 
 #[test]
 fn speed() {
-    let prose = "The quick brown fox jumps over the lazy dog, well-known since the 19th century; it is what typists write. ".repeat(1300);
+    let plain = "The quick brown fox jumps over the lazy dog; it is what typists write, and have written for long. "
+        .repeat(1300);
+    let prose =
+        "The quick brown fox jumps over the lazy dog, well-known since the 19th century; it is what typists write. "
+            .repeat(1300);
     let data: String = (0..131_072_u32)
-        .map(|i| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[(i.wrapping_mul(2_654_435_761) >> 26) as usize] as char)
+        .map(|i| {
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                [(i.wrapping_mul(2_654_435_761) >> 26) as usize] as char
+        })
         .collect();
-    let code = "    let user_id = request.headers().get(\"x-request-id\").map(|v| v.len() + 42).unwrap_or(0); // see #123\n".repeat(1300);
+    let code =
+        "    let user_id = request.headers().get(\"x-request-id\").map(|v| v.len() + 42).unwrap_or(0); // see #123\n"
+            .repeat(1300);
     let guard = guard(json!({}));
-    for (name, content) in [("prose", &prose), ("base64", &data), ("code", &code)] {
+    for (name, content) in [("plain", &plain), ("prose", &prose), ("base64", &data), ("code", &code)] {
         let window = Window { text: content, from: 0, open: false };
         let mut best = Duration::MAX;
         for _ in 0..20 {
