@@ -91,8 +91,8 @@ impl Scanner<'_> {
             return None;
         }
         if self.on(Kind::ApiKey) {
-            let key = token::head(self.window, start, self.window.run(end, WIDE));
-            self.take_key(start, key);
+            let run = self.window.run(end, WIDE);
+            token::head(self.window, start, run, |at, key| self.take_key(at, key));
         }
         // At its end something else may begin, such as the `+1` of a number with spaces.
         let end = end - TAIL;

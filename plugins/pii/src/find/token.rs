@@ -138,39 +138,47 @@ fn begins(byte: u8) -> bool {
 }
 
 /// Calls `found` with every key that begins within the run of `WIDE` bytes from `start` to `end`, at a place where a word may
-/// begin. Within a key only JSON web tokens are looked for, which go on where other keys end.
+/// begin. Within a key only JSON web tokens are looked for, which go on where other keys end; within those nothing is.
 pub fn find(window: &Window, start: usize, end: usize, mut found: impl FnMut(usize, Key)) {
     let bytes = window.bytes();
-    let mut take = |at: usize, key: Key| {
-        found(at, key);
-        match key {
-            Key::No => at,
-            Key::Match(end) | Key::Endless(end, _) => end,
-            Key::Growing => window.len(),
-        }
-    };
-    let mut within = take(start, head(window, start, end));
+    // Where the last key of any sort ends, where the last that holds all others does, and a run of `TOKEN` bytes.
+    let (mut within, mut past, mut run) = (start, start, start);
     for i in start.max(window.from)..end {
-        if i > start && begins(bytes[i]) && (!is_word(bytes[i - 1]) || window.after_escape(i)) {
-            let key = if i < within { jwt(window, i) } else { at(window, i) };
-            within = within.max(take(i, key));
+        let word = i == start || begins(bytes[i]) && (!is_word(bytes[i - 1]) || window.after_escape(i));
+        if !word || i < past {
+            continue;
+        }
+        let plain = if i < within { Key::No } else { plain(window, i) };
+        let wide = match if i == start { bearer(window, start, end) } else { Key::No } {
+            Key::No if is_jwt(window, i) => {
+                if run <= i {
+                    run = window.run(i, TOKEN);
+                }
+                jwt(window, i, run)
+            }
+            key => key,
+        };
+        for (key, last) in [(plain, &mut within), (wide, &mut past)] {
+            match key {
+                Key::No => continue,
+                Key::Growing => *last = window.len(),
+                Key::Match(end) | Key::Endless(end, _) => *last = (*last).max(end),
+            }
+            found(i, key);
         }
     }
 }
 
-/// The key that the run of `WIDE` bytes from `start` to `end` begins with.
-pub fn head(window: &Window, start: usize, end: usize) -> Key {
-    if start < window.from || start == end {
-        return Key::No;
-    }
-    match if bearer(window, start) { token(window, start, end) } else { Key::No } {
-        Key::No => at(window, start),
-        key => key,
+/// Calls `found` with the keys that the run of `WIDE` bytes from `start` to `end` begins with.
+pub fn head(window: &Window, start: usize, end: usize, mut found: impl FnMut(usize, Key)) {
+    if start >= window.from {
+        found(start, bearer(window, start, end));
+        found(start, plain(window, start));
     }
 }
 
-/// The key that begins at `start`.
-fn at(window: &Window, start: usize) -> Key {
+/// The key of one of the shapes that begins at `start`.
+fn plain(window: &Window, start: usize) -> Key {
     let rest = &window.bytes()[start..];
     let mut growing = false;
     let (first, count) = BY_FIRST[usize::from(rest[0])];
@@ -184,10 +192,7 @@ fn at(window: &Window, start: usize) -> Key {
         }
         growing |= window.open && prefix.starts_with(rest);
     }
-    match jwt(window, start) {
-        Key::No if growing => Key::Growing,
-        key => key,
-    }
+    if growing { Key::Growing } else { Key::No }
 }
 
 fn body(window: &Window, start: usize, body: usize, shape: &Shape) -> Key {
@@ -205,15 +210,17 @@ fn body(window: &Window, start: usize, body: usize, shape: &Shape) -> Key {
     if length >= shape.min && digit { Key::Match(end) } else { Key::No }
 }
 
-fn jwt(window: &Window, start: usize) -> Key {
+/// Whether a JSON web token may begin at `start`.
+fn is_jwt(window: &Window, start: usize) -> bool {
     let rest = &window.bytes()[start..];
-    if !rest.starts_with(JWT.as_bytes()) {
-        return if window.open && JWT.as_bytes().starts_with(rest) { Key::Growing } else { Key::No };
+    rest.starts_with(JWT.as_bytes()) || window.open && JWT.as_bytes().starts_with(rest)
+}
+
+/// The JSON web token that begins at `start` and whose header ends at `header`.
+fn jwt(window: &Window, start: usize, header: usize) -> Key {
+    if header - start > HEADER_MAX {
+        return Key::No;
     }
-    let Some(header) = rest.iter().take(HEADER_MAX).position(|&byte| !is(byte, TOKEN)) else {
-        return if window.open && rest.len() < HEADER_MAX { Key::Growing } else { Key::No };
-    };
-    let header = start + header;
     let rest = &window.bytes()[header..];
     if window.open && b".ey".starts_with(rest) {
         return Key::Growing;
@@ -233,15 +240,14 @@ fn jwt(window: &Window, start: usize) -> Key {
     }
 }
 
-/// Whether `Bearer ` stands right before `start`.
-fn bearer(window: &Window, start: usize) -> bool {
-    window.before(start) == Some(b' ')
+/// The token that begins at `start`, if `Bearer` stands before it, in the run of `WIDE` bytes to `end`.
+fn bearer(window: &Window, start: usize, end: usize) -> Key {
+    let named = window.before(start) == Some(b' ')
         && start >= 7
-        && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ")
-}
-
-/// The token that begins at `start`, behind `Bearer`, in the run of `WIDE` bytes to `end`.
-fn token(window: &Window, start: usize, end: usize) -> Key {
+        && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ");
+    if !named {
+        return Key::No;
+    }
     let reaches = end == window.len() && window.open;
     let end = trimmed(window, start, end);
     let run = &window.bytes()[start..end];
@@ -279,8 +285,8 @@ fn trimmed(window: &Window, from: usize, mut end: usize) -> usize {
 /// Where a key that went on past an earlier window ends in this one. `reaches` when it goes on still, from `trimmed` on.
 pub fn resume(window: &Window, tail: Tail) -> (usize, bool) {
     let run = match tail {
-        Tail::Alnum => plain(window, ALNUM),
-        Tail::Token => plain(window, TOKEN),
+        Tail::Alnum => of_class(window, ALNUM),
+        Tail::Token => of_class(window, TOKEN),
         Tail::Wide => {
             let end = window.run(window.from, WIDE);
             Run { trimmed: trimmed(window, window.from, end), reaches: end == window.len() }
@@ -297,7 +303,7 @@ pub fn resume(window: &Window, tail: Tail) -> (usize, bool) {
     (run.trimmed, run.reaches && window.open)
 }
 
-fn plain(window: &Window, class: u8) -> Run {
+fn of_class(window: &Window, class: u8) -> Run {
     let end = window.run(window.from, class);
     Run { trimmed: end, reaches: end == window.len() }
 }

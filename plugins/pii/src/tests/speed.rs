@@ -38,10 +38,67 @@ fn speed() {
         println!("{name}: {per_kilobyte} ns/KB");
         assert!(per_kilobyte < 100_000, "{name}: {per_kilobyte} ns/KB");
     }
+    let patterns = super::guard(json!({"custom": [
+        {"name": "literal", "pattern": r"\bEMP-\d{6}\b"},
+        {"name": "none", "pattern": r"[A-Z]{3}-\d{6}"},
+    ]}));
+    for rule in patterns.rules.rules.iter().filter_map(|rule| rule.pattern.as_ref()) {
+        let start = Instant::now();
+        rule.matches(&Window { text: &prose, from: 0, open: false }, |_, _| panic!("nothing"));
+        println!("custom: {} ns/KB", start.elapsed().as_nanos() * 1024 / prose.len() as u128);
+    }
     let delta = [text("the end of a sentence, and the next wor", 20, true)];
     let start = Instant::now();
     for _ in 0..10_000 {
         black_box(super::inspect(&guard, black_box(&delta)));
     }
     println!("delta: {} ns", start.elapsed().as_nanos() / 10_000);
+}
+
+/// No text makes the finders look at the same bytes over and over.
+#[test]
+fn hostile_texts_take_linear_time() {
+    let guard = guard(json!({"ip": "mask"}));
+    let pieces = [
+        "1 ",
+        "0 1",
+        "sk-",
+        "-eyJ",
+        "-eyJaaaaaaaaa.eyJ",
+        "eyJaaaaaaaaa.ey.",
+        "a@",
+        "@",
+        "1:",
+        "::1",
+        "-",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "4111 ",
+        "+1",
+        "(415) ",
+        "Bearer 1",
+        "Bearer 1 ",
+        "AKIA",
+        "a1.",
+        "1.1.",
+        "de89 ",
+        "é@",
+        "-----BEGIN PRIVATE KEY-----.",
+        "a@b.",
+        "ssn 123456789 ",
+    ];
+    for piece in pieces {
+        let content = piece.repeat(262_144 / piece.len());
+        for open in [false, true] {
+            let window = Window { text: &content, from: 0, open };
+            let start = Instant::now();
+            black_box(scan(&guard.rules, &window, false, None));
+            let took = start.elapsed();
+            println!("{piece:?} {open}: {} ns/KB", took.as_nanos() * 1024 / content.len() as u128);
+            assert!(
+                took < Duration::from_millis(if cfg!(debug_assertions) { 2_000 } else { 200 }),
+                "{piece:?}: {took:?}"
+            );
+        }
+    }
 }
