@@ -1,0 +1,71 @@
+"""Gateways and clients that the tests share, and the table of what the recordings came to."""
+
+import collections
+import pathlib
+
+import anthropic
+import openai
+import pytest
+
+import gateway
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("portcullis")
+
+
+@pytest.fixture(scope="session")
+def cache(demo) -> pathlib.Path:
+    """Where the demo compiled the plugins to: no other gateway need do it again."""
+    return demo.config.parent / "cache"
+
+
+@pytest.fixture(scope="session")
+def demo_and_key(folder):
+    running, key = gateway.demo(folder / "demo")
+    yield running, key
+    running.process.stop()
+
+
+@pytest.fixture(scope="session")
+def demo(demo_and_key) -> gateway.Gateway:
+    """`portcullis demo`, with all plugins."""
+    return demo_and_key[0]
+
+
+@pytest.fixture(scope="session")
+def key(demo_and_key) -> str:
+    """The key that the demo printed."""
+    return demo_and_key[1]
+
+
+@pytest.fixture(scope="session")
+def openai_client(demo, key) -> openai.OpenAI:
+    return openai.OpenAI(base_url=demo.openai_url, api_key=key, max_retries=0, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def anthropic_client(demo, key) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=demo.address, api_key=key, max_retries=0, timeout=30)
+
+
+# --- the recordings' table ------------------------------------------------------------------------------------------
+
+TABLE: dict = collections.defaultdict(collections.Counter)
+
+
+def pytest_runtest_logreport(report):
+    row = dict(report.user_properties).get("recorded")
+    if row and (report.when == "call" or report.failed):
+        TABLE[tuple(row)][report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not TABLE:
+        return
+    terminalreporter.section("recordings")
+    line = "{:<10} {:<10} {:<20} {:>7} {:>7}".format
+    terminalreporter.write_line(line("provider", "client", "mode", "passed", "failed"))
+    for row, counts in sorted(TABLE.items()):
+        terminalreporter.write_line(line(*row, counts["passed"], counts["failed"]))

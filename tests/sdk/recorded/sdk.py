@@ -1,0 +1,48 @@
+"""An answer's bytes read by an official SDK, strictly: every document must be valid by the SDK's types (the SDKs themselves only
+construct), and streams go through the SDK's own accumulation."""
+
+import anthropic
+import httpx2
+import openai
+from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types.beta import BetaMessage, BetaRawMessageStreamEvent
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import TypeAdapter
+
+from .said import events
+
+MESSAGE_EVENTS = {True: TypeAdapter(BetaRawMessageStreamEvent), False: TypeAdapter(RawMessageStreamEvent)}
+
+
+def read_openai(body: bytes, stream: bool) -> dict:
+    """The completion an application gets."""
+    if not stream:
+        return ChatCompletion.model_validate_json(body, strict=True).to_dict()
+    for event in events(body):
+        ChatCompletionChunk.model_validate(event)
+    client = openai.OpenAI(api_key="none", base_url="http://none", http_client=answering(body, httpx2))
+    with client.chat.completions.stream(model="none", messages=[], stream_options={"include_usage": True}) as stream:
+        for _ in stream:
+            pass
+        return stream.get_final_completion().to_dict()
+
+
+def read_anthropic(body: bytes, stream: bool, beta: bool) -> dict:
+    """The message an application gets."""
+    if not stream:
+        return (BetaMessage if beta else Message).model_validate_json(body, strict=True).to_dict()
+    for event in events(body):
+        if event["type"] != "ping":
+            MESSAGE_EVENTS[beta].validate_python(event)
+    client = anthropic.Anthropic(api_key="none", base_url="http://none", http_client=answering(body, httpx2))
+    api = client.beta.messages if beta else client.messages
+    with api.stream(model="none", messages=[], max_tokens=1) as stream:
+        for _ in stream:
+            pass
+        return stream.get_final_message().to_dict()
+
+
+def answering(body: bytes, http):
+    """A client that gets these bytes for whatever it asks."""
+    headers = {"content-type": "text/event-stream"}
+    return http.Client(transport=http.MockTransport(lambda _: http.Response(200, headers=headers, content=body)))
