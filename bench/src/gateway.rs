@@ -73,7 +73,7 @@ impl Installation {
         let quoted = |path: &Path| Value::from(path.display().to_string()).to_string();
         let mut text = format!(
             "[server]\nlisten = \"{listen}\"\n\n[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\n",
-            quoted(&folder.join("portcullis.db")),
+            quoted(&folder.join("data/portcullis.db")),
             quoted(&self.plugins),
             quoted(&self.scratch.join("cache")),
         );
