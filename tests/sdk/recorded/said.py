@@ -25,6 +25,8 @@ class Said:
     reasoning: list = dataclasses.field(default_factory=list)
     redacted: list = dataclasses.field(default_factory=list)
     finish: str = ""
+    # The text is the model's refusal (OpenAI has a field for it).
+    refused: bool = False
     usage: Usage | None = None
     model: str = ""
 
@@ -70,6 +72,7 @@ def openai_whole(answer: dict) -> list[Said]:
                 reasoning=openai_reasoning([message]),
                 redacted=openai_redacted([message]),
                 finish=choice["finish_reason"],
+                refused=bool(message.get("refusal")),
                 usage=openai_usage(answer.get("usage")),
                 model=answer["model"],
             )
@@ -105,6 +108,7 @@ def openai_stream(chunks: list[dict]) -> list[Said]:
             reasoning=openai_reasoning(state["deltas"]),
             redacted=openai_redacted(state["deltas"]),
             finish=state["finish"],
+            refused=any(delta.get("refusal") for delta in state["deltas"]),
             usage=usage,
             model=model,
         )

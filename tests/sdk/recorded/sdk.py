@@ -1,6 +1,8 @@
 """An answer's bytes read by an official SDK, strictly: every document must be valid by the SDK's types (the SDKs themselves only
 construct), and streams go through the SDK's own accumulation."""
 
+import json
+
 import anthropic
 import httpx2
 import openai
@@ -27,19 +29,29 @@ def read_openai(body: bytes, stream: bool) -> dict:
         return stream.get_final_completion().to_dict()
 
 
-def read_anthropic(body: bytes, stream: bool, beta: bool) -> dict:
-    """The message an application gets."""
+def read_anthropic(body: bytes, stream: bool, beta: bool, recorded: bool = False) -> dict:
+    """The message an application gets. `recorded` bytes are the provider's own, and may be older than the SDK."""
     if not stream:
+        if recorded:
+            body = json.dumps(brought_up_to_date(json.loads(body))).encode()
         return (BetaMessage if beta else Message).model_validate_json(body, strict=True).to_dict()
     for event in events(body):
         if event["type"] != "ping":
-            MESSAGE_EVENTS[beta].validate_python(event)
+            MESSAGE_EVENTS[beta].validate_python(brought_up_to_date(event) if recorded else event)
     client = anthropic.Anthropic(api_key="none", base_url="http://none", http_client=answering(body, httpx2))
     api = client.beta.messages if beta else client.messages
     with api.stream(model="none", messages=[], max_tokens=1) as stream:
         for _ in stream:
             pass
         return stream.get_final_message().to_dict()
+
+
+def brought_up_to_date(document: dict) -> dict:
+    """Adds the count of fetches, which the API did not report when it was recorded and the SDK's types require."""
+    for usage in (document.get("usage"), document.get("message", {}).get("usage")):
+        if usage and usage.get("server_tool_use"):
+            usage["server_tool_use"].setdefault("web_fetch_requests", 0)
+    return document
 
 
 def answering(body: bytes, http):
