@@ -17,6 +17,9 @@ use crate::session::Session;
 
 type Answer<T> = Result<Result<T, Failure>, CallError>;
 
+/// A function that decodes a body it borrows.
+type Decode<'a, H, T> = TypedFunc<(&'a Context, &'a H, &'a str), (Result<T, Failure>,)>;
+
 /// Calls one function of a role with an instance that has it.
 macro_rules! call {
     ($session:ident, $role:ident, $name:ident, $function:ident($($argument:expr),*)) => {
@@ -35,7 +38,7 @@ impl Session {
             let (functions, store) = instance.dialect(&plugin.code)?;
             // SAFETY: the function was looked up as one of these types, with `String` where this has `str`: the contract's
             // `string` for both, and a body need not be copied to be called with.
-            let function: TypedFunc<(&Context, &Head, &str), (Result<Request, Failure>,)> =
+            let function: Decode<Head, Request> =
                 unsafe { TypedFunc::new_unchecked(*functions.func_decode_request().func()) };
             Ok(function.call(store, (context, head, body))?.0)
         })
@@ -82,7 +85,7 @@ impl Session {
         self.call(Role::Provider, |instance, plugin| {
             let (functions, store) = instance.provider(&plugin.code)?;
             // SAFETY: as in `decode_request`.
-            let function: TypedFunc<(&Context, &AnswerHead, &str), (Result<DecodedResponse, Failure>,)> =
+            let function: Decode<AnswerHead, DecodedResponse> =
                 unsafe { TypedFunc::new_unchecked(*functions.func_decode_response().func()) };
             Ok(function.call(store, (context, head, body))?.0)
         })

@@ -73,6 +73,7 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, LoadError> {
     }
     let mut shape = Shape { roles: Vec::new(), wasi: false, golden: None };
     let mut described = false;
+    let mut golden = Vec::new();
     let mut depth = 0_usize;
     let mut ended = false;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -100,9 +101,7 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, LoadError> {
                 }
             }
             Payload::CustomSection(section) if depth == 0 && section.name() == GOLDEN_SECTION => {
-                if shape.golden.replace(section.data().to_vec()).is_some() {
-                    return Err(LoadError::Golden(format!("there are two sections `{GOLDEN_SECTION}`")));
-                }
+                golden.push(section.data());
             }
             _ => {}
         }
@@ -116,6 +115,10 @@ pub(crate) fn shape(bytes: &[u8]) -> Result<Shape, LoadError> {
     if shape.roles.is_empty() {
         return Err(LoadError::WrongContract("it fills no role".to_owned()));
     }
+    if golden.len() > 1 {
+        return Err(LoadError::Golden(format!("there are {} sections `{GOLDEN_SECTION}`", golden.len())));
+    }
+    shape.golden = golden.pop().map(<[u8]>::to_vec);
     shape.roles.sort();
     Ok(shape)
 }

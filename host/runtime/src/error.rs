@@ -67,6 +67,13 @@ pub enum LoadError {
     Quarantined,
 }
 
+impl LoadError {
+    /// True where the machine and not the file was at fault.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, LoadError::Describe(error) | LoadError::Configure(error) if error.is_transient())
+    }
+}
+
 /// Why a call gave no answer. The instance is discarded, except where the call never reached it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -109,8 +116,14 @@ impl CallError {
         }
     }
 
-    /// True where the plugin is to blame, which counts against it on probation and in its breaker.
+    /// True where the plugin is to blame, which counts against it on probation and in its breaker. Not so for the clock on
+    /// the wall: a guest that used its processor time up was stopped for that, so here the machine was too slow.
     pub fn blames_plugin(&self) -> bool {
-        !matches!(self, CallError::Exhausted | CallError::NotARole(_) | CallError::Held)
+        !matches!(self, CallError::NotARole(_) | CallError::Held) && !self.is_transient()
+    }
+
+    /// True where the same call may well succeed later.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, CallError::Exhausted | CallError::WallDeadline(_))
     }
 }

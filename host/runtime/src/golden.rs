@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::code::Code;
 use crate::contract::manifest::Manifest;
-use crate::error::LoadError;
+use crate::error::{CallError, LoadError};
 use crate::plugin::Plugin;
 use crate::session::Session;
 use crate::settings::{Isolation, PluginSettings};
@@ -50,15 +50,37 @@ pub(crate) fn run(
         if begin.elapsed() > TIME_CAP {
             return Err(LoadError::Golden(format!("they take longer than {TIME_CAP:?}")));
         }
-        check(code, manifest, settings, vector).map_err(|why| {
-            let name = if vector.file.is_empty() { &vector.function } else { &vector.file };
-            LoadError::Golden(format!("{name}: {why}"))
+        check(code, manifest, settings, vector).map_err(|why| match why {
+            Why::Machine(error) => LoadError::Configure(error),
+            Why::Vector(why) => {
+                let name = if vector.file.is_empty() { &vector.function } else { &vector.file };
+                LoadError::Golden(format!("{name}: {why}"))
+            }
         })?;
     }
     Ok(vectors.len())
 }
 
-fn check(code: &Arc<Code>, manifest: &Arc<Manifest>, settings: &PluginSettings, vector: &Vector) -> Result<(), String> {
+/// Why a vector does not hold.
+enum Why {
+    Vector(String),
+    /// The call failed for want of room or time, which says nothing about the vector.
+    Machine(CallError),
+}
+
+impl From<String> for Why {
+    fn from(why: String) -> Self {
+        Why::Vector(why)
+    }
+}
+
+impl From<CallError> for Why {
+    fn from(error: CallError) -> Self {
+        if error.is_transient() { Why::Machine(error) } else { Why::Vector(error.to_string()) }
+    }
+}
+
+fn check(code: &Arc<Code>, manifest: &Arc<Manifest>, settings: &PluginSettings, vector: &Vector) -> Result<(), Why> {
     // The vectors hold for the plugin as its author made it: the operator narrows requests and not this.
     let settings = PluginSettings {
         configuration: vector.configuration.clone(),
@@ -69,23 +91,24 @@ fn check(code: &Arc<Code>, manifest: &Arc<Manifest>, settings: &PluginSettings, 
     };
     let plugin = Plugin::new(code.clone(), manifest.clone(), settings, false, None).map_err(|why| why.to_string())?;
     let answer = match plugin.rehearse() {
+        Err(LoadError::Configure(error)) => return Err(error.into()),
         configured if vector.function == "plugin.configure" => match configured {
             Ok(()) => json!({ "ok": null }),
             Err(LoadError::Configuration(words)) => json!({ "err": words }),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         },
         Ok(()) => call(&mut Arc::new(plugin).session("golden", "golden", "req-golden"), vector)?,
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.to_string().into()),
     };
     let (expected, answer) = (comparable(vector.output.clone()), comparable(answer));
-    difference("", &expected, &answer).map_or(Ok(()), Err)
+    difference("", &expected, &answer).map_or(Ok(()), |why| Err(why.into()))
 }
 
 /// Calls the vector's function with its parameters.
-fn call(session: &mut Session, v: &Vector) -> Result<Value, String> {
+fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
     macro_rules! call {
         ($wrap:ident $method:ident($($argument:expr),* $(,)?)) => {
-            $wrap(session.$method($($argument),*).map_err(|error| error.to_string())?)
+            $wrap(session.$method($($argument),*)?)
         };
     }
     let context = v.parameter("context")?;
@@ -144,7 +167,7 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, String> {
             v.parameter::<Option<_>>("content")?.as_ref(),
         )),
         "observer.observe" => call!(outcome observe(v.parameter("now")?, &v.parameter::<Vec<_>>("receipts")?)),
-        other => return Err(format!("the contract has no function {other}")),
+        other => return Err(format!("the contract has no function {other}").into()),
     })
 }
 

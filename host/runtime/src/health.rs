@@ -52,12 +52,12 @@ impl Failures {
         self
     }
 
-    fn from_enough_keys(&self, policy: &HealthPolicy) -> bool {
+    fn enough_keys(&self, policy: &HealthPolicy) -> bool {
         self.keys.len() >= policy.keys
     }
 
     fn open_the_breaker(&self, policy: &HealthPolicy) -> bool {
-        (self.count >= policy.failures && self.from_enough_keys(policy)) || self.count >= policy.failures_of_one
+        (self.count >= policy.failures && self.enough_keys(policy)) || self.count >= policy.failures_of_one
     }
 }
 
@@ -113,7 +113,7 @@ fn step(standing: Standing, signal: Signal, now: Instant, policy: &HealthPolicy)
         (standing @ Standing::Probation { .. }, Signal::Ask | Signal::Success) => (standing, Proceed),
         (Standing::Probation { until, failures }, Signal::Failure { key }) => {
             let failures = failures.note(key, policy);
-            if failures.from_enough_keys(policy) {
+            if failures.enough_keys(policy) {
                 (Standing::Withdrawn, Withdraw)
             } else {
                 (Standing::Probation { until, failures }, Proceed)

@@ -127,13 +127,13 @@ impl Instance {
         self.plugin(code)?;
         for role in &code.roles {
             match role {
-                Role::Dialect => drop(self.dialect(code)?),
-                Role::Provider => drop(self.provider(code)?),
-                Role::Router => drop(self.router(code)?),
-                Role::Guard => drop(self.guard(code)?),
-                Role::Policy => drop(self.policy(code)?),
-                Role::Observer => drop(self.observer(code)?),
-            }
+                Role::Dialect => self.dialect(code).map(|_| ()),
+                Role::Provider => self.provider(code).map(|_| ()),
+                Role::Router => self.router(code).map(|_| ()),
+                Role::Guard => self.guard(code).map(|_| ()),
+                Role::Policy => self.policy(code).map(|_| ()),
+                Role::Observer => self.observer(code).map(|_| ()),
+            }?;
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub type Publish = Box<dyn Fn(&[Arc<Plugin>]) -> Result<(), String> + Send + Syn
 const IDLE: Duration = Duration::from_secs(60);
 /// A directory that never gets quiet is read nonetheless.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(2);
+/// How long a scan that was asked for waits for files that are being written.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Message {
     /// Something happened in the directory.
@@ -207,7 +209,8 @@ impl Worker {
             Message::Withdraw { name, hash } => self.set.withdraw(&name, &hash),
             Message::Rescan(answer) => {
                 self.scan();
-                while let Some(due) = self.due {
+                let patience = Instant::now() + PATIENCE;
+                while let Some(due) = self.due.filter(|due| *due < patience) {
                     thread::sleep(due.saturating_duration_since(Instant::now()));
                     self.scan();
                 }

@@ -51,7 +51,8 @@ pub struct PluginSettings {
     pub failure: FailureMode,
     /// Processor time the guest may take for one call. Kept in ticks of 10 ms: a call ends at most two ticks later.
     pub deadline: Duration,
-    /// Time on the clock one call may take, the processor's other work included.
+    /// Time on the clock one call may take, the processor's other work included. Keep it well above `deadline`: what only
+    /// this stops fails the call and does not count against the plugin.
     pub wall_deadline: Duration,
     /// Bytes of linear memory an instance may have.
     pub memory_bytes: usize,

@@ -346,6 +346,10 @@ fn look(runtime: &Arc<Runtime>, slot: &mut Slot, path: &Path, settings: &PluginS
     match loaded(runtime, slot, &bytes, settings, withdraw) {
         Ok(plugin) => Look::Changed(Change::Put(plugin)),
         Err(error) => {
+            if error.is_transient() {
+                // The next scan tries again, though the file is the same.
+                slot.seen = None;
+            }
             slot.enter(PluginState::Rejected { reason: error.to_string() });
             Look::Unchanged
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use portcullis_runtime::{PluginSettings, Runtime, RuntimeOptions, check_bytes};
+use portcullis_runtime::{Compiler, LoadError, PluginSettings, Runtime, RuntimeOptions, check_bytes};
 
 use crate::support::{Guest, options};
 
@@ -68,5 +68,45 @@ fn code_that_others_could_write_is_not_run() {
 #[test]
 fn without_a_cache_it_compiles_in_memory() {
     let runtime = Runtime::new(RuntimeOptions { cache_dir: None, ..options() }).unwrap();
+    check_bytes(&runtime, "guest", Guest::guard().bytes(), &PluginSettings::default()).unwrap();
+}
+
+/// The example of that name, which cargo builds with the tests.
+fn compiler() -> Compiler {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("examples/compile");
+    assert!(program.exists(), "{}", program.display());
+    Compiler { program, arguments: Vec::new() }
+}
+
+#[test]
+fn a_process_of_its_own_compiles() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = RuntimeOptions { compiler: Some(compiler()), ..options_at(directory.path()) };
+    let guest = Guest::guard();
+    let apart = Runtime::new(options.clone()).unwrap();
+    check_bytes(&apart, "guest", guest.bytes(), &PluginSettings::default()).unwrap();
+    let written = compiled(directory.path());
+    assert_eq!(written.len(), 1);
+
+    // What it made fits this process's engine and is what this one would have made.
+    let here = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new(options_at(here.path())).unwrap();
+    check_bytes(&runtime, "guest", guest.bytes(), &PluginSettings::default()).unwrap();
+    assert_eq!(fs::read(&written[0]).unwrap(), fs::read(&compiled(here.path())[0]).unwrap());
+
+    // A component that is wrong inside is the component's fault and is not compiled once more here.
+    let mut bytes = guest.bytes().to_vec();
+    let code = bytes.len() / 2;
+    bytes[code..code + 64].fill(0xff);
+    let error = check_bytes(&apart, "guest", &bytes, &PluginSettings::default()).unwrap_err();
+    assert!(matches!(error, LoadError::Compile(_) | LoadError::NotAComponent(_)), "{error:?}");
+}
+
+#[test]
+fn without_its_process_it_compiles_here() {
+    let missing = Compiler { program: "/nonexistent/compiler".into(), arguments: Vec::new() };
+    let options = RuntimeOptions { cache_dir: None, compiler: Some(missing), ..options() };
+    let runtime = Runtime::new(options).unwrap();
     check_bytes(&runtime, "guest", Guest::guard().bytes(), &PluginSettings::default()).unwrap();
 }

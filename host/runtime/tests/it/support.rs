@@ -131,11 +131,14 @@ pub fn runtime() -> Arc<Runtime> {
     Runtime::new(options()).expect("a runtime")
 }
 
+/// A stand-in for the gateway's validation.
+pub type Judge = fn(&[Arc<Plugin>]) -> Result<(), String>;
+
 /// What the gateway would do with published sets: keep the last, and refuse when told to.
 #[derive(Default)]
 pub struct Published {
     pub sets: Mutex<Vec<Vec<String>>>,
-    pub refuse: Mutex<Option<fn(&[Arc<Plugin>]) -> Result<(), String>>>,
+    pub refuse: Mutex<Option<Judge>>,
 }
 
 pub struct Served {

@@ -5,7 +5,7 @@ use portcullis_plugin::bindings::guard::exports::portcullis::plugin::guard;
 use portcullis_plugin::prelude::*;
 use portcullis_runtime_guests::manifest;
 
-struct Guest;
+pub struct Guest;
 
 impl plugin::Guest for Guest {
     fn describe() -> Manifest {
@@ -36,7 +36,3 @@ impl guard::Guest for Guest {
 portcullis_plugin::bindings::base::export!(Guest with_types_in portcullis_plugin::bindings::base);
 #[cfg(target_arch = "wasm32")]
 portcullis_plugin::bindings::guard::export!(Guest with_types_in portcullis_plugin::bindings::guard);
-
-// Natively there is nobody to export to, and the functions are checked by the compiler alone.
-#[cfg(not(target_arch = "wasm32"))]
-const _: fn() -> Manifest = <Guest as plugin::Guest>::describe;

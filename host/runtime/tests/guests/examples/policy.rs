@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Config {
+pub struct Config {
     /// What to do: see `evaluate_request`. `deny:CODE` and `log:TEXT` take a word.
     on_request: String,
     /// Keys whose requests panic.
@@ -19,7 +19,7 @@ struct Config {
     refuse: bool,
 }
 
-struct Guest(Config);
+pub struct Guest(Config);
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 

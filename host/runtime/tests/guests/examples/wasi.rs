@@ -56,7 +56,7 @@ use wasi::cli::environment;
 use wasi::clocks::{monotonic_clock, wall_clock};
 use wasi::random::random;
 
-struct Guest;
+pub struct Guest;
 
 impl Plugin for Guest {
     type Config = NoConfig;
