@@ -62,7 +62,7 @@ async fn demo(arguments: DemoArguments) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Some(()) = changes.next() => serve::reload(&running, Some(&path)).await,
+            () = changes.next() => serve::reload(&running, Some(&path)).await,
         }
     }
     running.stop(Duration::from_secs(2)).await;

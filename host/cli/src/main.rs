@@ -69,7 +69,7 @@ enum Command {
 #[derive(clap::Args)]
 struct ConfigArgument {
     /// The configuration file. Default: `portcullis.toml` where it is there, else the defaults.
-    #[arg(long, short, env = "PORTCULLIS_CONFIG")]
+    #[arg(long, short, env = "PORTCULLIS_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
 

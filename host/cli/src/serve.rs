@@ -41,7 +41,7 @@ async fn serve(config: Config, path: Option<PathBuf>, listen: Option<SocketAddr>
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(&running, path.as_deref()).await,
-            Some(()) = next(&mut changes) => reload(&running, path.as_deref()).await,
+            () = next(&mut changes) => reload(&running, path.as_deref()).await,
         }
     }
     tracing::info!("draining");
@@ -51,7 +51,7 @@ async fn serve(config: Config, path: Option<PathBuf>, listen: Option<SocketAddr>
     Ok(())
 }
 
-async fn next(changes: &mut Option<watch::Changes>) -> Option<()> {
+async fn next(changes: &mut Option<watch::Changes>) {
     match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,

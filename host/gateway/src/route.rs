@@ -7,7 +7,7 @@ use portcullis_core::Name;
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
 use portcullis_wire::framing::Framing;
-use portcullis_wire::json::{Condition, Pattern, Pointer};
+use portcullis_wire::json::{Condition, Pattern, PatternSet, Pointer};
 use portcullis_wire::texts::TextMap;
 
 use crate::text_map;
@@ -40,7 +40,9 @@ pub struct Route {
     pub stream: Place,
     pub output_limit: Vec<Pointer>,
     pub reencode_when: Vec<Condition>,
-    pub tool_names: Vec<Pattern>,
+    pub tool_names: PatternSet,
+    /// The members of the top level that tools stand in.
+    pub tool_members: Vec<String>,
     pub needs: Vec<(String, Condition)>,
     pub prompts: Vec<Pattern>,
     pub request_texts: Arc<TextMap>,
@@ -142,6 +144,7 @@ impl Route {
         let texts =
             |map: &manifest::TextMap| text_map::compile(map).map(Arc::new).map_err(|why| problem("texts", &why));
         let needs = route.features.needs.iter();
+        let tool_names = patterns(&route.features.tool_names)?;
         if !OPERATIONS.contains(&route.operation.as_str()) {
             return Err(problem(
                 "operation",
@@ -164,7 +167,8 @@ impl Route {
             stream: place(&route.stream)?,
             output_limit: route.output_limit.iter().map(pointer).collect::<Result<_, _>>()?,
             reencode_when: route.reencode_when.iter().map(condition).collect::<Result<_, _>>()?,
-            tool_names: patterns(&route.features.tool_names)?,
+            tool_members: tool_names.iter().filter_map(|pattern| pattern.head().map(str::to_owned)).collect(),
+            tool_names: PatternSet::new(&tool_names),
             needs: needs
                 .map(|need| Ok::<_, String>((need.capability.clone(), condition(&need.when)?)))
                 .collect::<Result<_, _>>()?,

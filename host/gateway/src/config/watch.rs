@@ -1,65 +1,57 @@
 //! Notices that the operator's file changed, also where it is a link that was turned to another file.
+//!
+//! It looks once a second, for one `stat`. A notification service would have to watch the folder (editors replace files), and the
+//! folder often holds the database too, whose every write would then wake a thread.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use notify::{RecursiveMode, Watcher};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
+const LOOK: Duration = Duration::from_secs(1);
 /// Editors write a file in several steps; what counts is the last.
-const SETTLE: Duration = Duration::from_millis(150);
-/// Network volumes send no notice.
-const LOOK: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_millis(100);
 
 /// The changes of one file.
 pub struct Changes {
     path: PathBuf,
-    noticed: mpsc::Receiver<()>,
-    seen: Option<[u8; 32]>,
-    /// Watching ends with it. Absent where the system offers none: then the file is looked at every 5 s.
-    _watcher: Option<notify::RecommendedWatcher>,
+    looks: Interval,
+    stamp: Option<(SystemTime, u64)>,
+    digest: Option<[u8; 32]>,
 }
 
 /// Begins to watch.
 pub fn changes(path: PathBuf) -> Changes {
-    let (notice, noticed) = mpsc::channel(1);
-    let watcher = notify::recommended_watcher(move |_| {
-        // A notice that is already waiting says the same.
-        let _ = notice.try_send(());
-    });
-    let mut watcher = watcher.ok();
-    // The folder, since a file that is replaced is another file. Links are followed by the periodic look.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Some(watching) = &mut watcher
-        && let Err(error) = watching.watch(folder, RecursiveMode::NonRecursive)
-    {
-        tracing::warn!(%error, "the configuration's folder cannot be watched; it is looked at every 5 s");
-    }
-    let seen = digest(&path);
-    Changes { path, noticed, seen, _watcher: watcher }
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (stamp, digest) = (stamp(&path), digest(&path));
+    Changes { path, looks, stamp, digest }
 }
 
 impl Changes {
     /// Returns when the file holds something else than before. A file that is gone or cannot be read is no change.
-    pub async fn next(&mut self) -> Option<()> {
+    pub async fn next(&mut self) {
         loop {
-            tokio::select! {
-                notice = self.noticed.recv() => {
-                    if notice.is_none() {
-                        tokio::time::sleep(LOOK).await;
-                    }
-                }
-                () = tokio::time::sleep(LOOK) => {}
+            self.looks.tick().await;
+            let now = stamp(&self.path);
+            if now == self.stamp || now.is_none() {
+                continue;
             }
             tokio::time::sleep(SETTLE).await;
-            let now = digest(&self.path);
-            if now.is_some() && now != self.seen {
-                self.seen = now;
-                return Some(());
+            self.stamp = stamp(&self.path);
+            let digest = digest(&self.path);
+            if digest.is_some() && digest != self.digest {
+                self.digest = digest;
+                return;
             }
         }
     }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn digest(path: &Path) -> Option<[u8; 32]> {

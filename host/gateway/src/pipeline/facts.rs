@@ -60,12 +60,13 @@ impl Facts {
             Place::Absent | Place::Path(_) => false,
         };
         let limit = route.output_limit.iter().find_map(|at| in_body(at)).map(|range| &body[range]);
-        let needs = route.needs.iter().filter(|(_, when)| is_shallow(&top, when) && when.holds(body));
+        let needs = route.needs.iter().filter(|(_, when)| is_shallow(&top, when) && holds(&top, body, when));
         let needs = needs.map(|(capability, _)| capability.clone()).collect();
-        let tools_offered =
-            route.tool_names.iter().any(|pattern| pattern.head().is_some_and(|key| top.get(key).is_some()));
+        let tools_offered = route.tool_members.iter().any(|key| top.get(key).is_some());
         let tool_names = if tools_offered {
-            json::select(body, &route.tool_names)
+            route
+                .tool_names
+                .select(body)
                 .into_iter()
                 .filter_map(|(_, range)| string_in(&body[range]).map(Cow::into_owned))
                 .collect()
@@ -81,7 +82,7 @@ impl Facts {
             input_tokens: body.len() as u64 / BYTES_PER_TOKEN + 1,
             tool_names,
             needs,
-            reencode: route.reencode_when.iter().any(|when| when.holds(body)),
+            reencode: route.reencode_when.iter().any(|when| holds(&top, body, when)),
             seed: seed(key_id, route, body, &top),
         })
     }
@@ -105,6 +106,15 @@ fn locate(top: &TopLevel<'_>, body: &str, pointer: &Pointer) -> Option<Range<usi
     let range = top.get(first)?;
     // A member that is missing altogether is the common case, and one at the top level needs no walk.
     if rest.is_empty() { Some(range) } else { json::locate(body, pointer) }
+}
+
+/// Whether a condition holds; the body is walked only for one below a member that is there.
+fn holds(top: &TopLevel<'_>, body: &str, condition: &json::Condition) -> bool {
+    match condition.at.head().map(|key| top.get(key)) {
+        Some(None) => false,
+        Some(Some(range)) if condition.at.is_member() => condition.passes(&body[range]),
+        _ => condition.holds(body),
+    }
 }
 
 /// The text of a JSON string; `None` for any other value.

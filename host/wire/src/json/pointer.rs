@@ -134,6 +134,11 @@ impl Pattern {
         self.steps.iter().position(|step| *step == Step::Every)
     }
 
+    /// Whether it names one member of the top level.
+    pub fn is_member(&self) -> bool {
+        self.steps.len() == 1 && self.head().is_some()
+    }
+
     /// How many of its segments are `*`.
     pub fn wildcards(&self) -> usize {
         self.steps.iter().filter(|step| **step == Step::Every).count()
