@@ -5,7 +5,7 @@ import json
 import pytest
 
 from recorded import said, sdk
-from recorded.exchange import PATHS, Case, Recorded, cases
+from recorded.exchange import PATHS, Case, Recorded, cases, nano_usd
 from recorded.recording import PLACE
 
 if not PLACE:
@@ -44,11 +44,9 @@ class Run:
         assert answer.status == 200, answer.body[:2000]
         return answer.body
 
-    def counted_by_gateway(self, case: Case) -> bool:
-        """Whether the receipt has an estimate, where the provider counted nothing."""
+    def receipt(self, case: Case) -> dict:
         identity = self._answers[case.name].headers["x-portcullis-request-id"]
-        usage = self._recorded.gateway.receipt(identity, self._recorded.key)["usage"]
-        return usage["estimated"] and usage["output"] > 0
+        return self._recorded.gateway.receipt(identity, self._recorded.key)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +95,6 @@ def test_openai_to_anthropic(run, case, counted):
         assert got.finish == anthropic_end(wanted)
         assert got.model == wanted.model
         assert got.usage == (wanted.usage or said.Usage())
-    if not wanted.usage:
-        assert run.counted_by_gateway(case)
 
 
 @each([case for case in CASES if not case.passes_through and case.dialect == "openai"])
@@ -107,6 +103,8 @@ def test_anthropic_to_openai(run, case, counted):
     completion = sdk.read_openai(body, case.recording.stream)
     wanted = said.anthropic(case.recording.answer, case.recording.stream)
     wanted.finish = TO_OPENAI[wanted.finish]
+    # What this protocol does not count.
+    wanted.usage.searches = 0
     in_bytes = said.openai(body, case.recording.stream)
     assert len(in_bytes) == 1
     assert in_bytes[0] == wanted
@@ -118,6 +116,39 @@ def test_anthropic_to_openai(run, case, counted):
         wanted.usage,
         wanted.model,
     )
+
+
+@each(CASES)
+def test_receipt(run, case, counted):
+    receipt = run.receipt(case)
+    recording = case.recording
+    if recording.provider == "openai":
+        wanted = said.openai(recording.answer, recording.stream)[0]
+    else:
+        wanted = said.anthropic(recording.answer, recording.stream)
+    assert receipt["outcome"]["code"] == "ok"
+    assert receipt["passthrough"] == case.passes_through
+    assert receipt["attempts"][0].get("answered_model", f"rec-{recording.id}") == wanted.model
+    usage = receipt["usage"]
+    written = usage["cache_write_short"] + usage["cache_write_long"]
+    counted = said.Usage(
+        searches=usage["searches"],
+        input=usage["input"] + usage["cache_read"] + written,
+        read=usage["cache_read"],
+        written=written,
+        output=usage["output"],
+    )
+    if wanted.usage:
+        assert (counted, usage["estimated"]) == (wanted.usage, False)
+    else:
+        # The provider counted nothing, so the gateway did.
+        assert usage["estimated"] and counted.input > 0 and counted.output > 0
+    ended = [attempt["ended"] for attempt in receipt["attempts"]]
+    if counted.searches:
+        # Nobody said what a search costs, and an unknown price is never nothing.
+        assert (ended, receipt.get("cost")) == (["quarantined"], None)
+    else:
+        assert (ended, receipt["cost"]["total_nano"]) == (["settled"], nano_usd(counted))
 
 
 def anthropic_end(wanted: said.Said) -> str:

@@ -19,6 +19,20 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 # The replay's way of writing a stream: frame by frame, or one byte at a time.
 MODES = ("whole", "bytes")
 AT_ONCE = 12
+# USD per million tokens.
+PRICES = '''
+input = "1.00"
+cache_read = "0.50"
+cache_write_short = "1.25"
+cache_write_long = "1.25"
+output = "2.00"
+'''
+
+
+def nano_usd(usage) -> int:
+    """What a usage costs by those prices."""
+    fresh = usage.input - usage.read - usage.written
+    return fresh * 1000 + usage.read * 500 + usage.written * 1250 + usage.output * 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +107,7 @@ class Recorded:
                 text += (
                     f'[providers.{prefix}-{provider}]\nplugin = "{provider}"\nbase_url = "{url}"\n'
                     f'models = ["rec-00000", "*"]\nonly = ["none"]\n'
-                    f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\ninput = "1.00"\noutput = "2.00"\n'
+                    f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\n{PRICES}'
                 )
         self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
         self.key = self.gateway.key()["key"]

@@ -14,6 +14,8 @@ class Usage:
     read: int = 0
     written: int = 0
     output: int = 0
+    # Web searches, which cost apart.
+    searches: int = 0
 
 
 @dataclasses.dataclass
@@ -208,4 +210,10 @@ def anthropic_whole(message: dict) -> Said:
 
 def anthropic_usage(usage: dict) -> Usage:
     read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
-    return Usage(input=usage["input_tokens"] + read + written, read=read, written=written, output=usage["output_tokens"])
+    return Usage(
+        input=usage["input_tokens"] + read + written,
+        read=read,
+        written=written,
+        output=usage["output_tokens"],
+        searches=(usage.get("server_tool_use") or {}).get("web_search_requests") or 0,
+    )
