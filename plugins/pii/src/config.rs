@@ -70,7 +70,7 @@ pub enum Action {
     Block,
 }
 
-/// An action alone (`"mask"`), or a table with the mask's text.
+/// An action alone (`"mask"`), or a table with the mask's text, 1 to 256 bytes.
 #[derive(Debug, Clone)]
 pub struct Setting {
     pub action: Action,
@@ -88,7 +88,7 @@ pub struct Custom {
     pub pattern: String,
     #[serde(default = "mask")]
     pub action: Action,
-    /// Default `[NAME]` in capitals.
+    /// 1 to 256 bytes. Default `[NAME]` in capitals.
     pub mask: Option<String>,
     /// The longest match that a stream waits for, in bytes; what could still grow beyond is treated as one. 1 to 3072,
     /// default 256.
@@ -213,8 +213,8 @@ impl Rules {
             let mask = mask.unwrap_or_else(|| format!("[{}]", name.to_ascii_uppercase().replace('-', "_")));
             rules.push(Rule { code: name, mask, action, pattern: Some(pattern) });
         }
-        if let Some(rule) = rules.iter().find(|rule| rule.mask.len() > MASK_MAX) {
-            return Err(format!("{}: a mask is at most {MASK_MAX} bytes", rule.code));
+        if let Some(rule) = rules.iter().find(|rule| !(1..=MASK_MAX).contains(&rule.mask.len())) {
+            return Err(format!("{}: a mask is 1 to {MASK_MAX} bytes", rule.code));
         }
         if let Some(entry) = allow.iter().find(|entry| entry.trim().is_empty()) {
             return Err(format!("allow: `{entry}` is no value"));

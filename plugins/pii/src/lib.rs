@@ -5,8 +5,8 @@
 //! [`stream`] remembers that it does. Built-in kinds are scanned by hand-written finders, so that a fresh instance costs
 //! nothing to set up; regular expressions exist only for the operator's own patterns.
 //!
-//! Invariant: what a client or provider sees of a stream is what it would see had the whole text been masked at once,
-//! wherever the text was cut.
+//! Invariant: what is masked in a whole text is masked in a stream, wherever it was cut, and nothing else where values stand
+//! in words of their own. (A stream sees masks, not values, at its left; behind a value within a word it may find more.)
 
 mod config;
 mod find;
@@ -22,7 +22,7 @@ mod tests;
 use portcullis_plugin::prelude::*;
 
 use config::{Action, Config, Rules};
-use stream::Streams;
+use stream::{Streams, Unfinished};
 use window::Window;
 
 /// The guard.
@@ -73,8 +73,9 @@ impl Pii {
     fn text(&self, index: u32, text: &Text, streams: &mut Streams, inspected: &mut Inspected) {
         let content = &text.content;
         let from = content.floor_char_boundary(text.released as usize);
-        let window = Window { text: content, from, open: text.open };
-        let resumed = streams.resume(text, &window);
+        let mut window = Window { text: content, from, open: text.open, clear: 0, last: None };
+        let resumed = streams.resume(text, &window, &self.rules);
+        window.last = resumed.map(|(unfinished, _)| unfinished.last);
         let rest = resumed.map(|(_, rest)| rest).filter(|rest| rest.start < rest.end || rest.tail.is_some());
         let mut scan = scan::scan(&self.rules, &window, text.kind == PlaceKind::Number, rest);
         resolve::resolve(&self.rules, &mut scan.found, &mut scan.hold, content.len());
@@ -83,13 +84,13 @@ impl Pii {
             self.report(index, found.start, found.end, found.rule, mask, inspected);
         }
         let rest_held = rest.is_some() && !scan.found.iter().any(|found| found.rest);
-        let unfinished = scan.found.last().and_then(|found| Some((found.rule as u16, found.tail?)));
-        match (unfinished, resumed) {
-            (Some(unfinished), _) if self.rules.rules[usize::from(unfinished.0)].action > Action::Report => {
-                streams.keep(text, unfinished);
-            }
-            (_, Some((unfinished, _))) if rest_held => streams.keep(text, unfinished),
-            _ => {}
+        let unfinished = scan.found.last().and_then(|found| {
+            let changes = self.rules.rules[found.rule].action > Action::Report;
+            let tail = found.tail.filter(|_| changes)?;
+            Some(Unfinished::new(found.rule, tail, content.as_bytes()[found.end - 1]))
+        });
+        if let Some(unfinished) = unfinished.or(resumed.map(|(unfinished, _)| unfinished).filter(|_| rest_held)) {
+            streams.keep(text, unfinished);
         }
         if let Some(start) = scan.hold {
             inspected.holds.push(Hold { text: index, start: start as u32 });

@@ -80,7 +80,7 @@ fn merge(rules: &Rules, found: &mut Vec<Found>) {
         let strongest = if rank(&next) > rank(current) { next } else { *current };
         *current = if both {
             let end = current.end.max(next.end);
-            let tail = [*current, next].iter().filter(|found| found.end == end).find_map(|found| found.tail);
+            let tail = [*current, next].iter().filter(|found| found.end == end).filter_map(|found| found.tail).max();
             let whole = [*current, next].iter().filter(|found| found.end == end).all(|found| found.whole);
             Found { start: current.start, end, rule: strongest.rule, tail, whole, rest: current.rest || next.rest }
         } else {

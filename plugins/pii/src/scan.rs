@@ -27,7 +27,14 @@ pub struct Scan {
 /// Runs all finders; in a bare number only those whose values are numbers. `rest` is of a secret begun earlier.
 pub fn scan(rules: &Rules, window: &Window, bare_number: bool, rest: Option<Found>) -> Scan {
     let scan = Scan { found: rest.into_iter().collect(), hold: None };
-    let mut scanner = Scanner { rules, window, scan, wide: 0, number: 0, hex: 0 };
+    let mut scanner = Scanner {
+        rules,
+        window: Window { clear: rest.filter(|rest| rest.whole).map_or(0, |rest| rest.end), ..*window },
+        scan,
+        wide: 0,
+        number: 0,
+        hex: 0,
+    };
     if bare_number {
         scanner.bare_number();
     } else {
@@ -42,7 +49,7 @@ pub fn scan(rules: &Rules, window: &Window, bare_number: bool, rest: Option<Foun
 
 struct Scanner<'a> {
     rules: &'a Rules,
-    window: &'a Window<'a>,
+    window: Window<'a>,
     scan: Scan,
     /// Up to where runs of `WIDE` bytes, numbers and hexadecimal runs have been looked at.
     wide: usize,
@@ -52,33 +59,28 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn triggers(&mut self) {
-        let window = self.window;
-        let bytes = window.bytes();
-        let mut triggers = Triggers::new(bytes, window.from);
+        let bytes = self.window.bytes();
+        let mut triggers = Triggers::new(bytes, self.window.from);
         while let Some(at) = triggers.next() {
-            match bytes[at] {
-                b'@' => {
-                    self.email(at);
+            // Keys first, since nothing looks back past the end of one.
+            if at >= self.wide && bytes[at] != b'@' {
+                if let Some(end) = self.data(at) {
+                    triggers.skip_to(end);
                     continue;
                 }
+                self.tokens(at);
+            }
+            match bytes[at] {
+                b'@' => self.email(at),
                 b'-' => self.pem(at),
-                digit if digit.is_ascii_digit() => {
-                    if !window.before(at).is_some_and(|before| before.is_ascii_digit()) {
-                        if at >= self.wide
-                            && let Some(end) = self.data(at)
-                        {
-                            triggers.skip_to(end);
-                            continue;
-                        }
+                b'0'..=b'9' => {
+                    if !self.window.before(at).is_some_and(|before| before.is_ascii_digit()) {
                         self.number(at);
                         self.iban(at);
                     }
                     self.ip_v6(at);
                 }
                 _ => {}
-            }
-            if at >= self.wide {
-                self.tokens(at);
             }
         }
     }
@@ -90,9 +92,10 @@ impl Scanner<'_> {
         if end - start < DATA {
             return None;
         }
-        if self.on(Kind::ApiKey) {
+        if self.on(Kind::ApiKey) && at - start < DATA {
             let run = self.window.run(end, WIDE);
-            token::head(self.window, start, run, |at, key| self.take_key(at, key));
+            let window = self.window;
+            token::head(&window, start, run, |at, key| self.take_key(at, key));
         }
         // At its end something else may begin, such as the `+1` of a number with spaces.
         let end = end - TAIL;
@@ -107,6 +110,9 @@ impl Scanner<'_> {
     fn add(&mut self, rule: usize, start: usize, end: usize, tail: Option<Tail>, whole: bool) {
         if !self.rules.allowed(rule, &self.window.text[start..end]) {
             self.scan.found.push(Found { start, end, rule, tail, whole, rest: false });
+            if whole && rule == Kind::ApiKey as usize && self.rules.rules[rule].action > Action::Report {
+                self.window.clear = self.window.clear.max(end);
+            }
         }
     }
 
@@ -142,7 +148,7 @@ impl Scanner<'_> {
 
     fn email(&mut self, at: usize) {
         if self.on(Kind::Email)
-            && let Some((start, end)) = email::find(self.window, at)
+            && let Some((start, end)) = email::find(&self.window, at)
         {
             self.take(Kind::Email, start, end.map(Some));
         }
@@ -150,7 +156,7 @@ impl Scanner<'_> {
 
     fn pem(&mut self, at: usize) {
         if self.on(Kind::ApiKey) {
-            let key = pem::find(self.window, at);
+            let key = pem::find(&self.window, at);
             self.take_key(at, key);
         }
     }
@@ -158,26 +164,26 @@ impl Scanner<'_> {
     /// What begins with the group of digits at `at`.
     fn number(&mut self, at: usize) {
         let window = self.window;
-        if at < self.number || !number_begins(window, at) {
+        if at < self.number || !number_begins(&window, at) {
             return;
         }
         let mut end = None;
         if self.on(Kind::Card) {
-            end = end.max(self.take(Kind::Card, at, card::find(window, at)));
+            end = end.max(self.take(Kind::Card, at, card::find(&window, at)));
         }
         if self.on(Kind::Ssn) {
-            end = end.max(self.take(Kind::Ssn, at, ssn::find(window, at)));
+            end = end.max(self.take(Kind::Ssn, at, ssn::find(&window, at)));
         }
         if self.on(Kind::Ip) {
-            end = end.max(self.take(Kind::Ip, at, ip::find_v4(window, at)));
+            end = end.max(self.take(Kind::Ip, at, ip::find_v4(&window, at)));
         }
         if self.on(Kind::Phone) {
             let mut phone = None;
             if at > window.from && matches!(window.before(at), Some(b'+' | b'(')) {
-                phone = self.take(Kind::Phone, at - 1, phone::find(window, at - 1));
+                phone = self.take(Kind::Phone, at - 1, phone::find(&window, at - 1));
             }
             if phone.is_none() {
-                phone = self.take(Kind::Phone, at, phone::find(window, at));
+                phone = self.take(Kind::Phone, at, phone::find(&window, at));
             }
             end = end.max(phone);
         }
@@ -190,7 +196,7 @@ impl Scanner<'_> {
             && at >= self.window.from
             && self.on(Kind::Card)
         {
-            self.take(Kind::Card, at, card::find(self.window, at));
+            self.take(Kind::Card, at, card::find(&self.window, at));
         }
     }
 
@@ -200,12 +206,12 @@ impl Scanner<'_> {
             && start >= self.window.from
             && self.on(Kind::Iban)
         {
-            self.take(Kind::Iban, start, iban::find(self.window, start));
+            self.take(Kind::Iban, start, iban::find(&self.window, start));
         }
     }
 
     fn ip_v6(&mut self, at: usize) {
-        if at < self.hex || !self.on(Kind::Ip) {
+        if at < self.hex.max(self.window.clear) || !self.on(Kind::Ip) {
             return;
         }
         let window = self.window;
@@ -218,11 +224,11 @@ impl Scanner<'_> {
     }
 
     fn ip_v6_reaching(&mut self, at: usize) {
-        if let Some(start) = ip::v6_start(self.window, at)
+        if let Some(start) = ip::v6_start(&self.window, at)
             && start >= self.window.from
             && start < self.window.len()
         {
-            self.take(Kind::Ip, start, ip::find_v6(self.window, start));
+            self.take(Kind::Ip, start, ip::find_v6(&self.window, start));
         }
     }
 
@@ -235,7 +241,8 @@ impl Scanner<'_> {
 
     fn keys(&mut self, start: usize, end: usize) {
         if self.on(Kind::ApiKey) {
-            token::find(self.window, start, end, |at, key| self.take_key(at, key));
+            let window = self.window;
+            token::find(&window, start, end, |at, key| self.take_key(at, key));
         }
     }
 
@@ -244,7 +251,7 @@ impl Scanner<'_> {
         let window = self.window;
         let end = window.len();
         if self.on(Kind::Email)
-            && let Some(start) = email::tail(window)
+            && let Some(start) = email::tail(&window)
         {
             self.hold(start);
         }
@@ -257,14 +264,14 @@ impl Scanner<'_> {
         if self.on(Kind::Iban) {
             let start = window.run_back(end, ALNUM, 3);
             if start < end && end - start < 3 && start >= window.from {
-                self.take(Kind::Iban, start, iban::find(window, start));
+                self.take(Kind::Iban, start, iban::find(&window, start));
             }
         }
         if self.on(Kind::Ip) && window.before(end).is_some_and(|last| is(last, HEX)) {
             self.ip_v6_reaching(end);
         }
         if self.on(Kind::Phone) && end > window.from && matches!(window.before(end), Some(b'+' | b'(')) {
-            self.take(Kind::Phone, end - 1, phone::find(window, end - 1));
+            self.take(Kind::Phone, end - 1, phone::find(&window, end - 1));
         }
     }
 
@@ -273,11 +280,11 @@ impl Scanner<'_> {
         let rules = self.rules;
         for (index, rule) in rules.rules.iter().enumerate() {
             let Some(pattern) = rule.pattern.as_ref().filter(|_| rule.action != Action::Off) else { continue };
-            pattern.matches(window, |start, end| self.add(index, start, end, None, true));
+            pattern.matches(&window, |start, end| self.add(index, start, end, None, true));
             if !window.open {
                 continue;
             }
-            match pattern.growing(window) {
+            match pattern.growing(&window) {
                 Some(start) if window.len() - start <= pattern.max_length => self.hold(start),
                 // Longer than the stream waits: as good as found.
                 Some(start) if rule.action > Action::Report => self.add(index, start, window.len(), None, false),

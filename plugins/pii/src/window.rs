@@ -19,6 +19,10 @@ pub struct Window<'a> {
     pub from: usize,
     /// More of the text may follow.
     pub open: bool,
+    /// Where the last key ends. Streams may show its mask in its place, so nothing looks back past here.
+    pub clear: usize,
+    /// What the byte before `from` was like where that is within a key, whose mask stands there now.
+    pub last: Option<u8>,
 }
 
 impl<'a> Window<'a> {
@@ -41,7 +45,10 @@ impl<'a> Window<'a> {
 
     /// The byte before `i`.
     pub fn before(&self, i: usize) -> Option<u8> {
-        i.checked_sub(1).map(|i| self.bytes()[i])
+        match self.last {
+            Some(last) if i == self.from => Some(last),
+            _ => i.checked_sub(1).filter(|_| i != self.clear).map(|i| self.bytes()[i]),
+        }
     }
 
     /// Whether the byte before `i` belongs to the same word. The letter of an escape such as `\n` in text that is itself
@@ -57,7 +64,9 @@ impl<'a> Window<'a> {
 
     /// Whether a hyphen or full stop with a digit before it stands right before `i`: the number began earlier.
     pub fn in_number(&self, i: usize) -> bool {
-        i >= 2 && matches!(self.bytes()[i - 1], b'-' | b'.') && self.bytes()[i - 2].is_ascii_digit()
+        i >= 2
+            && matches!(self.before(i), Some(b'-' | b'.'))
+            && self.before(i - 1).is_some_and(|byte| byte.is_ascii_digit())
     }
 
     /// Whether a number may end at `i`: no word goes on there, nor does the number behind a hyphen or full stop.
@@ -77,7 +86,7 @@ impl<'a> Window<'a> {
     /// Where the run of bytes of a class that ends at `i` begins, looking back no further than `most`.
     pub fn run_back(&self, i: usize, class: u8, most: usize) -> usize {
         let mut start = i;
-        while start > 0 && i - start < most && is(self.bytes()[start - 1], class) {
+        while start > 0 && start != self.clear && i - start < most && is(self.bytes()[start - 1], class) {
             start -= 1;
         }
         start

@@ -38,7 +38,7 @@ fn local_start(window: &Window, end: usize) -> Option<usize> {
     let bytes = window.bytes();
     let mut start = end;
     // Two more than the limit: a longer run is not an address, whatever its head.
-    while start > 0 && end - start <= LOCAL_MAX {
+    while start > 0 && start != window.clear && end - start <= LOCAL_MAX {
         match letter_back(bytes, start) {
             0 => break,
             length => start -= length,

@@ -8,21 +8,21 @@ pub const CERTAIN: usize = 256;
 /// The longest header of a JSON web token.
 const HEADER_MAX: usize = 512;
 
-/// How a key goes on past the end of an open window, once it is certain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// How a key goes on past the end of an open window, once it is certain. In the order of what they take in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum Tail {
+    /// So many bytes more.
+    Bytes(u32),
     /// Letters and digits.
     Alnum,
     /// Those, `-` and `_`.
     Token,
-    /// Those and what else base64 and a bearer token may hold; a full stop at the end is the sentence's.
-    Wide,
     /// The same but for JSON web tokens, whose parts are joined by full stops.
     Dotted,
+    /// Those and what else base64 and a bearer token may hold; a full stop at the end is the sentence's.
+    Wide,
     /// A PEM block up to its end line.
     Pem,
-    /// So many bytes more.
-    Bytes(u32),
 }
 
 /// What stands at one place.
@@ -243,7 +243,7 @@ fn jwt(window: &Window, start: usize, header: usize) -> Key {
 /// The token that begins at `start`, if `Bearer` stands before it, in the run of `WIDE` bytes to `end`.
 fn bearer(window: &Window, start: usize, end: usize) -> Key {
     let named = window.before(start) == Some(b' ')
-        && start >= 7
+        && start >= window.clear + 7
         && window.bytes()[start - 7..start].eq_ignore_ascii_case(b"bearer ");
     if !named {
         return Key::No;

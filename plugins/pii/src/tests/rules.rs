@@ -90,6 +90,7 @@ fn bad_configurations_say_what_is_wrong() {
         (json!({"custom": [{"name": "X", "pattern": "a"}]}), "lower-case"),
         (json!({"custom": [{"name": "card", "pattern": "a"}]}), "the name is taken"),
         (json!({"custom": [{"name": "x", "pattern": "a", "max-length": 4000}]}), "max-length is 1 to 3072"),
+        (json!({"email": {"action": "mask", "mask": ""}}), "email: a mask is 1 to 256 bytes"),
         (json!({"allow": [" "]}), "is no value"),
     ] {
         let said = error(configuration.clone());

@@ -27,7 +27,7 @@ fn speed() {
             .repeat(1300);
     let guard = guard(json!({}));
     for (name, content) in [("plain", &plain), ("prose", &prose), ("base64", &data), ("code", &code)] {
-        let window = Window { text: content, from: 0, open: false };
+        let window = Window { text: content, from: 0, open: false, clear: 0, last: None };
         let mut best = Duration::MAX;
         for _ in 0..20 {
             let start = Instant::now();
@@ -44,7 +44,7 @@ fn speed() {
     ]}));
     for rule in patterns.rules.rules.iter().filter_map(|rule| rule.pattern.as_ref()) {
         let start = Instant::now();
-        rule.matches(&Window { text: &prose, from: 0, open: false }, |_, _| panic!("nothing"));
+        rule.matches(&Window { text: &prose, from: 0, open: false, clear: 0, last: None }, |_, _| panic!("nothing"));
         println!("custom: {} ns/KB", start.elapsed().as_nanos() * 1024 / prose.len() as u128);
     }
     let delta = [text("the end of a sentence, and the next wor", 20, true)];
@@ -90,7 +90,7 @@ fn hostile_texts_take_linear_time() {
     for piece in pieces {
         let content = piece.repeat(262_144 / piece.len());
         for open in [false, true] {
-            let window = Window { text: &content, from: 0, open };
+            let window = Window { text: &content, from: 0, open, clear: 0, last: None };
             let start = Instant::now();
             black_box(scan(&guard.rules, &window, false, None));
             let took = start.elapsed();
