@@ -135,4 +135,4 @@ END;
 CREATE TABLE receipts (
     request_id  BLOB NOT NULL PRIMARY KEY CHECK (length(request_id) = 16),
     body        TEXT NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;

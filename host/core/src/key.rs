@@ -5,8 +5,8 @@
 
 use std::fmt;
 
+use rand::CryptoRng;
 use rand::distr::{Alphanumeric, Distribution};
-use rand::{CryptoRng, Rng};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -82,7 +82,7 @@ pub struct SecretKey(String);
 
 impl SecretKey {
     /// Makes a key. The source of randomness must be fit for secrets; `rand::rng()` is.
-    pub fn generate(environment: Environment, rng: &mut (impl Rng + CryptoRng + ?Sized)) -> Self {
+    pub fn generate(environment: Environment, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let mut text = String::with_capacity(environment.prefix().len() + BODY + CHECKSUM);
         text.push_str(environment.prefix());
         text.extend((0..BODY).map(|_| char::from(Alphanumeric.sample(rng))));

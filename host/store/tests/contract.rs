@@ -68,7 +68,7 @@ async fn keys_come_back_as_they_were(backend: Arc<dyn Backend>) {
     let stored = backend.key_by_hash(secret.hash()).await.unwrap().unwrap();
     assert_eq!((stored.hash, &stored.record), (secret.hash(), &record));
     assert_eq!(backend.key_by_id(record.id).await.unwrap().as_ref(), Some(&record));
-    assert_eq!(backend.keys_by_prefix(record.prefix.as_str()).await.unwrap(), [record.clone()]);
+    assert_eq!(backend.keys_by_prefix(record.prefix.as_str()).await.unwrap(), std::slice::from_ref(&record));
     assert_eq!(backend.keys_by_prefix("").await.unwrap().len(), 1);
     // A prefix is text and no pattern.
     for other in ["%", "pc_dev_%", "PC_DEV_", "pcXdevX"] {

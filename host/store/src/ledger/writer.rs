@@ -84,10 +84,11 @@ impl Writer {
             }
             self.rest().await;
         }
-        if self.open.is_empty() && self.journal.seal(self.read) {
-            if let Err(error) = self.journal.remove() {
-                tracing::warn!(%error, "the journal could not be removed");
-            }
+        if self.open.is_empty()
+            && self.journal.seal(self.read)
+            && let Err(error) = self.journal.remove()
+        {
+            tracing::warn!(%error, "the journal could not be removed");
         }
     }
 

@@ -14,8 +14,9 @@ use crate::error::StoreError;
 use crate::rows::{Batch, EntryRow, RequestRow};
 use crate::store::ReceiptScope;
 
-/// Rows per statement, largest first: any number is a few statements, each of them prepared once.
-const SIZES: [usize; 3] = [32, 8, 1];
+/// Rows per statement, largest first: any number is a few statements, each of them prepared once. Every statement is a hand-over
+/// between threads, so few matter; 128 rows of the widest table stay well below SQLite's 32 766 parameters.
+const SIZES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 /// An insert that leaves what is there, for each size.
 struct Insert([Arc<str>; SIZES.len()]);
