@@ -8,6 +8,7 @@ import openai
 import pytest
 
 import gateway
+import talk
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,31 @@ def openai_client(demo, key) -> openai.OpenAI:
 @pytest.fixture(scope="session")
 def anthropic_client(demo, key) -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=demo.address, api_key=key, max_retries=0, timeout=30)
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "stream"])
+def stream(request) -> bool:
+    return request.param
+
+
+@pytest.fixture(params=talk.PROVIDERS)
+def provider(request) -> str:
+    """The connection that answers: with either client, all four pairs."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def lab(demo, cache, folder):
+    """Starts gateways with a configuration of their own before the demo's provider; `lab(name, configuration)`."""
+    running = []
+
+    def start(name: str, configuration: str = "") -> gateway.Gateway:
+        running.append(gateway.serve(folder / name, gateway.demo_providers(demo) + configuration, cache))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.process.stop()
 
 
 # --- the recordings' table ------------------------------------------------------------------------------------------
