@@ -67,7 +67,7 @@ async fn ask(client: Client, number: usize, stop: Arc<AtomicBool>) -> Tally {
     let mut kept: Option<Connection> = None;
     while !stop.load(Ordering::Relaxed) {
         round += 1;
-        let stream = round % 3 == 0;
+        let stream = round.is_multiple_of(3);
         let (path, body) = match round % 4 {
             0 => ("/v1/messages", messages("demo/demo", "hello", stream)),
             1 => ("/v1/messages", messages("demo-anthropic/demo", "hello", stream)),

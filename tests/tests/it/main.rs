@@ -1,3 +1,10 @@
 //! Black-box tests that are quick; the long ones are in files of their own.
 
+mod config;
+mod faults;
+mod guard;
+mod http;
+mod keys;
+mod passthrough;
+mod streams;
 mod swap;
