@@ -34,7 +34,6 @@ BAD = {
     "no model": lambda path: json.dumps({**GOOD[path], "model": None}).encode(),
     "a model that is a number": lambda path: json.dumps({**GOOD[path], "model": 7}).encode(),
     "a stream that is a word": lambda path: json.dumps({**GOOD[path], "stream": "yes"}).encode(),
-    "a limit below zero": lambda path: json.dumps({**GOOD[path], "max_tokens": -1}).encode(),
     "a control character": lambda path: json.dumps(GOOD[path]).encode().replace(b"Hello", b"He\x00llo"),
     "nested without end": lambda path: text_with(path, ', "metadata": ' + "[" * 100_000 + "]" * 100_000),
 }
@@ -83,7 +82,8 @@ def test_bad_bodies(ask, path, kind):
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_wrong_method(ask, path, method):
     answer = ask(method, path, **{"anthropic-version": "2023-06-01"} if path == ANTHROPIC else {})
-    ASSERT_ERROR[path](answer, 405, 404)
+    ASSERT_ERROR[path](answer, 405)
+    assert "POST" in answer.headers["allow"]
 
 
 def test_unknown_route(ask):

@@ -112,8 +112,9 @@ def expiry_column(database):
 def test_secrets_are_not_kept(gate):
     secret = gate.key()["key"]
     assert secret not in gate.command("key", "list", "--json")
-    for file in gate.config.parent.glob("portcullis.db*"):
-        assert secret.encode() not in file.read_bytes()
+    files = [file for file in gate.config.parent.rglob("*") if file.is_file()]
+    assert gate.config.parent / "portcullis.db" in files
+    assert not any(secret.encode() in file.read_bytes() for file in files)
     assert secret not in gate.process.text()
 
 

@@ -1,22 +1,76 @@
 //! The official SDKs that the black-box tests use as clients: a Python environment and an npm folder under `target/sdk`, with the
-//! versions that `tests/sdk` pins. Made once, and again when the pins change.
+//! versions that `tests/sdk` pins, made once, and again when the pins change; and the runners of those tests.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::command;
+use crate::test::{Count, Summary};
 
-/// Variables that tell the tests where the SDKs are.
-pub type Environment = Vec<(&'static str, String)>;
+/// Where the SDKs are.
+pub struct Sdks {
+    python: PathBuf,
+    node_modules: PathBuf,
+}
+
+impl Sdks {
+    /// Variables that tell the tests where they are.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        vec![("PORTCULLIS_PYTHON", text(&self.python)), ("PORTCULLIS_NODE_MODULES", text(&self.node_modules))]
+    }
+
+    /// The runners of the tests in `tests/sdk`, each with its name and how to read its counts.
+    pub fn runners(&self, root: &Path) -> [(&'static str, Command, Summary); 2] {
+        let tests = root.join("tests/sdk");
+        let mut python = Command::new(&self.python);
+        // Nothing is written into the checkout.
+        python.current_dir(&tests).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", "pytest"]);
+        let mut node = Command::new("node");
+        node.current_dir(&tests).args(["--test", "--test-reporter=spec", "node/openai.test.js"]);
+        [("Python SDKs", python, pytest_summary), ("JavaScript SDK", node, node_summary)]
+    }
+}
+
+/// pytest's last line: `2 failed, 128 passed, 1 skipped, 2 xfailed, 1 error in 23.68s`.
+fn pytest_summary(line: &str) -> Count {
+    let mut count = Count::default();
+    let Some((counts, time)) = line.trim_matches(['=', ' ']).rsplit_once(" in ") else { return count };
+    // Longer runs say it again: `83.68s (0:01:23)`.
+    let seconds = time.split_whitespace().next().and_then(|time| time.strip_suffix('s'));
+    if seconds.is_none_or(|seconds| seconds.parse::<f64>().is_err()) {
+        return count;
+    }
+    for part in counts.split(", ") {
+        match part.split_once(' ').and_then(|(number, kind)| Some((number.parse::<u64>().ok()?, kind))) {
+            Some((number, "passed")) => count.passed += number,
+            Some((number, "failed" | "error" | "errors")) => count.failed += number,
+            Some(_) => {}
+            None => return Count::default(),
+        }
+    }
+    count
+}
+
+/// The last lines of node's `spec` reporter: `ℹ pass 33`, `ℹ fail 0`, `ℹ cancelled 0`.
+fn node_summary(line: &str) -> Count {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let ["ℹ", kind, number] = words[..] else { return Count::default() };
+    match (kind, number.parse()) {
+        ("pass", Ok(passed)) => Count { passed, failed: 0 },
+        ("fail" | "cancelled", Ok(failed)) => Count { passed: 0, failed },
+        _ => Count::default(),
+    }
+}
 
 /// Makes both, if they are not there.
 ///
 /// # Errors
 /// Python or npm is missing, or a package cannot be had.
-pub fn set_up(root: &Path, target: &Path) -> Result<Environment> {
+pub fn set_up(root: &Path, target: &Path) -> Result<Sdks> {
     let (pins, out) = (root.join("tests/sdk"), target.join("sdk"));
     fs::create_dir_all(&out)?;
     let (venv, node) = (out.join("venv"), out.join("node"));
@@ -43,11 +97,7 @@ pub fn set_up(root: &Path, target: &Path) -> Result<Environment> {
         npm.current_dir(&node).args([verb, "--no-audit", "--no-fund", "--loglevel=error"]);
         command::step("installing the JavaScript SDKs", &mut npm)
     })?;
-    let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-    Ok(vec![
-        ("PORTCULLIS_PYTHON", path(venv.join("bin/python"))),
-        ("PORTCULLIS_NODE_MODULES", path(node.join("node_modules"))),
-    ])
+    Ok(Sdks { python: venv.join("bin/python"), node_modules: node.join("node_modules") })
 }
 
 /// Runs `make` on the first of the pins unless `folder` was made from the same pins.
@@ -72,6 +122,25 @@ fn once(pins: &Path, names: &[&str], folder: &Path, make: impl FnOnce(&Path) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_both_runners() {
+        let table = [
+            (pytest_summary as Summary, "1176 passed in 11.26s", (1176, 0)),
+            (pytest_summary, "2 failed, 128 passed in 83.68s (0:01:23)", (128, 2)),
+            (pytest_summary, "=== 1 failed, 3 passed, 1 skipped, 2 xfailed, 2 errors in 0.10s ===", (3, 3)),
+            (pytest_summary, "no tests ran in 0.01s", (0, 0)),
+            (pytest_summary, "E   4 failed, as it should be, in 3s", (0, 0)),
+            (node_summary, "ℹ pass 33", (33, 0)),
+            (node_summary, "ℹ fail 2", (0, 2)),
+            (node_summary, "ℹ cancelled 1", (0, 1)),
+            (node_summary, "ℹ tests 36", (0, 0)),
+            (node_summary, "✔ pass 33", (0, 0)),
+        ];
+        for (summary, line, (passed, failed)) in table {
+            assert_eq!(summary(line), Count { passed, failed }, "{line}");
+        }
+    }
 
     #[test]
     fn made_once_for_the_same_pins() {

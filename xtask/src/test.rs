@@ -13,9 +13,9 @@ use crate::{command, plugins, sdks};
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Count {
-    passed: u64,
-    failed: u64,
+pub struct Count {
+    pub passed: u64,
+    pub failed: u64,
 }
 
 impl Count {
@@ -46,7 +46,13 @@ pub fn run(fast: bool) -> Result<()> {
     let mut count = golden_vectors(&gateway, &target.join("plugins"))?;
     if !fast {
         match sdks::set_up(&root, &target) {
-            Ok(more) => environment.extend(more),
+            Ok(sdks) => {
+                environment.extend(sdks.environment());
+                for (what, mut runner, summary) in sdks.runners(&root) {
+                    runner.envs(environment.iter().map(|(name, value)| (name, value)));
+                    count.add(counted(what, &mut runner, summary)?);
+                }
+            }
             Err(error) => {
                 eprintln!("FAILED: no SDKs to test with: {error:#}");
                 count.failed += 1;
@@ -97,30 +103,35 @@ fn rust_tests(root: &Path, fast: bool, environment: &[(&'static str, String)]) -
         }
     }
     tests.envs(environment.iter().map(|(name, value)| (name, value)));
-    let mut count = counted("tests", &mut tests)?;
+    let mut count = counted("tests", &mut tests, summary)?;
     // Examples in documentation, which nextest does not run; those marked `ignore` are not meant to.
     let mut examples = command::cargo(root);
     examples.args(["test", "--workspace", "--doc", "--no-fail-fast", "--quiet"]);
-    count.add(counted("documentation's examples", &mut examples)?);
+    count.add(counted("documentation's examples", &mut examples, summary)?);
     Ok(count)
 }
 
+/// What a line of a runner's output says of counts.
+pub type Summary = fn(&str) -> Count;
+
 /// Runs a test runner, shows what it says, and counts.
-fn counted(what: &str, runner: &mut Command) -> Result<Count> {
+fn counted(what: &str, runner: &mut Command, summary: Summary) -> Result<Count> {
     eprintln!("==> {what}");
-    tally(what, runner, std::io::stdout(), std::io::stderr())
+    tally(what, runner, summary, std::io::stdout(), std::io::stderr())
 }
 
 fn tally(
     what: &str,
     runner: &mut Command,
+    summary: Summary,
     output: impl Write,
     mut errors: impl Write + Send + 'static,
 ) -> Result<Count> {
-    let mut child = runner.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut child =
+        runner.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {what}"))?;
     let stderr = child.stderr.take().context("stderr is piped")?;
-    let reader = std::thread::spawn(move || tee(BufReader::new(stderr), &mut errors));
-    let mut count = tee(BufReader::new(child.stdout.take().context("stdout is piped")?), output)?;
+    let reader = std::thread::spawn(move || tee(BufReader::new(stderr), summary, &mut errors));
+    let mut count = tee(BufReader::new(child.stdout.take().context("stdout is piped")?), summary, output)?;
     count.add(reader.join().ok().context("the reader panicked")??);
     let status = child.wait()?;
     // A build that fails runs no tests, and must not count as none failed.
@@ -131,7 +142,7 @@ fn tally(
     Ok(count)
 }
 
-fn tee(input: impl BufRead, mut output: impl Write) -> Result<Count> {
+fn tee(input: impl BufRead, summary: Summary, mut output: impl Write) -> Result<Count> {
     let mut count = Count::default();
     for line in input.split(b'\n') {
         let mut line = line?;
@@ -192,7 +203,8 @@ mod tests {
     fn a_runner_that_fails_without_a_count_is_a_failure() {
         // Not to this test's own output, which is counted too.
         let run = |script: &str| {
-            tally("script", Command::new("sh").args(["-c", script]), std::io::sink(), std::io::sink()).unwrap()
+            let mut shell = Command::new("sh");
+            tally("script", shell.args(["-c", script]), summary, std::io::sink(), std::io::sink()).unwrap()
         };
         assert_eq!(run("echo 'error: does not build' >&2; exit 101"), Count { passed: 0, failed: 1 });
         assert_eq!(run("echo 'test result: ok. 4 passed; 0 failed'"), Count { passed: 4, failed: 0 });
