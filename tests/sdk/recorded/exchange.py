@@ -114,7 +114,7 @@ class Recorded:
 
     def stop(self):
         self.gateway.process.stop()
-        for replay in self._replays.values():
+        for replay in self.replays():
             replay.process.stop()
 
     def ask(self, path: str, body: str) -> Answer:
@@ -133,10 +133,13 @@ class Recorded:
             running = {name: pool.submit(self.ask, *question) for name, question in questions.items()}
             return {name: outcome(future) for name, future in running.items()}
 
+    def replays(self) -> list:
+        return list(self._replays.values())
+
     def received(self) -> dict:
         """What the provider was sent: by recording, the bodies."""
         found: dict = {}
-        for replay in self._replays.values():
+        for replay in self.replays():
             for line in replay.received():
                 document = json.loads(line["body"])
                 found.setdefault(document["model"].removeprefix("rec-"), []).append(line["body"])
