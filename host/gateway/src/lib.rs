@@ -8,8 +8,10 @@ mod answer;
 mod auth;
 mod catalog;
 pub mod config;
+mod conversation;
 mod endpoint;
 mod gateway;
+mod inbound;
 mod models;
 mod observing;
 mod pipeline;
@@ -20,6 +22,7 @@ mod service;
 mod snapshot;
 mod text_map;
 mod upstream;
+mod utf8;
 
 pub use gateway::{Gateway, Parts, default_config_path};
 pub use observing::Observing;

@@ -10,6 +10,7 @@ use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pattern, PatternSet, Pointer};
 use portcullis_wire::texts::TextMap;
 
+use crate::conversation::ConversationMap;
 use crate::text_map;
 
 /// Paths that no plugin may claim.
@@ -43,8 +44,8 @@ pub struct Route {
     pub tool_names: PatternSet,
     /// The members of the top level that tools stand in.
     pub tool_members: Vec<String>,
-    pub needs: Vec<(String, Condition)>,
     pub prompts: Vec<Pattern>,
+    pub conversation: ConversationMap,
     pub request_texts: Arc<TextMap>,
     pub answer_texts: Arc<TextMap>,
     pub stream_texts: Arc<TextMap>,
@@ -62,6 +63,13 @@ enum Segment {
 pub struct Matched {
     pub route: Arc<Route>,
     pub parameters: Vec<(String, String)>,
+}
+
+/// Why no route matched.
+pub enum NoRoute {
+    Unknown,
+    /// The path is this route's, the method is not.
+    OtherMethod(Arc<Route>),
 }
 
 #[derive(Default)]
@@ -94,9 +102,9 @@ impl RouteTable {
         Ok(table)
     }
 
-    /// The route for a request. `Err(true)` when the path exists with another method.
-    pub fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, bool> {
-        let mut other_method = false;
+    /// The route for a request.
+    pub fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, NoRoute> {
+        let mut other_method = None;
         for route in &self.routes {
             if route.when_header.as_ref().is_some_and(|header| !headers.contains_key(header)) {
                 continue;
@@ -105,9 +113,9 @@ impl RouteTable {
             if route.method == *method {
                 return Ok(Matched { route: Arc::clone(route), parameters });
             }
-            other_method = true;
+            other_method.get_or_insert(route);
         }
-        Err(other_method)
+        Err(other_method.map_or(NoRoute::Unknown, |route| NoRoute::OtherMethod(Arc::clone(route))))
     }
 
     /// Whether any dialect takes chat requests.
@@ -143,7 +151,6 @@ impl Route {
         };
         let texts =
             |map: &manifest::TextMap| text_map::compile(map).map(Arc::new).map_err(|why| problem("texts", &why));
-        let needs = route.features.needs.iter();
         let tool_names = patterns(&route.features.tool_names)?;
         if !OPERATIONS.contains(&route.operation.as_str()) {
             return Err(problem(
@@ -169,9 +176,7 @@ impl Route {
             reencode_when: route.reencode_when.iter().map(condition).collect::<Result<_, _>>()?,
             tool_members: tool_names.iter().filter_map(|pattern| pattern.head().map(str::to_owned)).collect(),
             tool_names: PatternSet::new(&tool_names),
-            needs: needs
-                .map(|need| Ok::<_, String>((need.capability.clone(), condition(&need.when)?)))
-                .collect::<Result<_, _>>()?,
+            conversation: ConversationMap::compile(&route.features).map_err(|why| problem("features", &why))?,
             prompts: patterns(&route.features.prompts)?,
             request_texts: texts(&route.request_texts)?,
             answer_texts: texts(&route.answer_texts)?,

@@ -4,20 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::Body as _;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use portcullis_core::{KeyHash, RequestId};
 use portcullis_runtime::contract::types::{self, Failure, FailureKind, Pair};
 use portcullis_store::{Cached, KeyRecord};
-use tokio::time::timeout;
 
 use crate::answer::{self, AnswerBody};
+use crate::inbound::{self, Refusal};
 use crate::pipeline::{Arrival, chat, wire_error};
-use crate::route::Matched;
+use crate::route::{Matched, NoRoute};
 use crate::snapshot::Snapshot;
 use crate::{Gateway, auth, models, receipts};
 
@@ -48,38 +45,36 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, pee
     let matched = head.snapshot.routes.find(&parts.method, parts.uri.path(), &parts.headers);
     let dialect = match &matched {
         Ok(matched) => Some(Arc::clone(&matched.route.plugin)),
-        Err(_) => head.snapshot.routes.dialect_for(&parts.headers).cloned(),
+        Err(NoRoute::OtherMethod(route)) => Some(Arc::clone(&route.plugin)),
+        Err(NoRoute::Unknown) => head.snapshot.routes.dialect_for(&parts.headers).cloned(),
     };
-    let fail = |failure: Failure| head.fail(dialect.as_ref(), &failure);
+    let fail = |refusal: Refusal| head.fail(dialect.as_ref(), &refusal);
     let key = match authenticate(&gateway, &parts.headers, now).await {
         Ok(key) => key,
         Err(failure) => {
             tracing::info!(
                 request_id = %request_id, %peer, code = failure.code.as_deref().unwrap_or(""), "a request was not authenticated"
             );
-            return fail(failure);
+            return fail(failure.into());
         }
     };
     if let Some(id) = parts.uri.path().strip_prefix("/v1/receipts/")
         && parts.method == Method::GET
     {
-        return receipts::answer(&gateway, &key, id).await.unwrap_or_else(fail);
+        return receipts::answer(&gateway, &key, id).await.unwrap_or_else(|failure| fail(failure.into()));
     }
     let Matched { route, parameters } = match matched {
         Ok(matched) => matched,
-        Err(other_method) => return fail(unknown_route(&parts, other_method)),
+        Err(why) => return fail(unknown_route(&parts, &why)),
     };
     let pairs = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| Pair { name, value }).collect();
     if &*route.operation == "models" {
-        return models::answer(&head, &route, &key).unwrap_or_else(fail);
+        return models::answer(&head, &route, &key).unwrap_or_else(|failure| fail(failure.into()));
     }
     let limits = &head.snapshot.config.limits;
-    if let Err(failure) = check_head(&parts.headers, &body, limits.request_bytes) {
-        return fail(failure);
-    }
-    let bytes = match collect(body, limits.request_bytes, limits.client_idle()).await {
+    let bytes = match inbound::read(&parts.headers, body, limits.request_bytes, limits.client_idle()).await {
         Ok(bytes) => bytes,
-        Err(failure) => return fail(failure),
+        Err(refusal) => return fail(refusal),
     };
     let Head { snapshot, correlation, .. } = head;
     let query = parts.uri.query().map(query_pairs).unwrap_or_default();
@@ -109,11 +104,18 @@ impl Head {
         }
     }
 
-    fn fail(&self, dialect: Option<&Arc<portcullis_runtime::Plugin>>, failure: &Failure) -> Response<AnswerBody> {
-        let mut response = wire_error(dialect, &self.context(), failure);
-        response.headers_mut().insert("x-request-id", self.correlation.clone());
-        if failure.kind == FailureKind::Authentication {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    fn fail(&self, dialect: Option<&Arc<portcullis_runtime::Plugin>>, refusal: &Refusal) -> Response<AnswerBody> {
+        let mut response = wire_error(dialect, &self.context(), &refusal.failure);
+        if let Some(status) = refusal.status {
+            *response.status_mut() = status;
+        }
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", self.correlation.clone());
+        if let Some(allow) = &refusal.allow {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        if refusal.failure.kind == FailureKind::Authentication {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -171,80 +173,22 @@ async fn authenticate(gateway: &Gateway, headers: &HeaderMap, now: u64) -> Resul
     found.map_err(|_| refused("invalid_api_key", "The API key is not valid."))
 }
 
-fn unknown_route(parts: &Parts, other_method: bool) -> Failure {
+fn unknown_route(parts: &Parts, why: &NoRoute) -> Refusal {
     let (path, method) = (parts.uri.path(), &parts.method);
-    let (kind, message) = if other_method {
-        (FailureKind::InvalidRequest, format!("{path} does not take {method}."))
-    } else {
-        (FailureKind::NotFound, format!("There is nothing at {method} {path}."))
-    };
-    Failure { kind, message, code: Some("unknown_route".to_owned()), param: None, retry_after: None }
-}
-
-fn check_head(headers: &HeaderMap, body: &Incoming, limit: usize) -> Result<(), Failure> {
-    let refused = |code: &str, message: String| Failure {
-        kind: FailureKind::InvalidRequest,
-        message,
-        code: Some(code.to_owned()),
-        param: None,
-        retry_after: None,
-    };
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        return Err(refused("unsupported_encoding", "The body must not be compressed.".to_owned()));
+    match why {
+        NoRoute::OtherMethod(route) => Refusal {
+            status: Some(StatusCode::METHOD_NOT_ALLOWED),
+            allow: HeaderValue::from_str(route.method.as_str()).ok(),
+            ..Refusal::invalid("method_not_allowed", format!("{path} takes {}, not {method}.", route.method))
+        },
+        NoRoute::Unknown => Refusal::from(Failure {
+            kind: FailureKind::NotFound,
+            message: format!("There is nothing at {method} {path}."),
+            code: Some("unknown_route".to_owned()),
+            param: None,
+            retry_after: None,
+        }),
     }
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_long(limit));
-    }
-    Ok(())
-}
-
-fn too_long(limit: usize) -> Failure {
-    Failure {
-        kind: FailureKind::InvalidRequest,
-        message: format!("The body is longer than the {limit} bytes that this gateway takes."),
-        code: Some("request_too_large".to_owned()),
-        param: None,
-        retry_after: None,
-    }
-}
-
-/// The whole body, within its limit, from a client that keeps sending.
-async fn collect(mut body: Incoming, limit: usize, idle: std::time::Duration) -> Result<Bytes, Failure> {
-    let failed = |code: &str, message: &str| Failure {
-        kind: FailureKind::InvalidRequest,
-        message: message.to_owned(),
-        code: Some(code.to_owned()),
-        param: None,
-        retry_after: None,
-    };
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limit);
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    loop {
-        let frame = match timeout(idle, body.frame()).await {
-            Err(_) => return Err(failed("request_timeout", "The body did not arrive in time.")),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(failed("request_cut", "The body broke off.")),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        match first.take() {
-            None if rest.is_empty() => first = Some(data),
-            taken => {
-                if let Some(begun) = taken {
-                    rest.reserve(announced.max(begun.len() + data.len()));
-                    rest.extend_from_slice(&begun);
-                }
-                rest.extend_from_slice(&data);
-            }
-        }
-        if rest.len().max(first.as_ref().map_or(0, Bytes::len)) > limit {
-            return Err(too_long(limit));
-        }
-    }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 /// Query pairs, decoded. A pair that is not UTF-8 is left out.

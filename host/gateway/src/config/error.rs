@@ -26,12 +26,24 @@ impl ConfigError {
             None => name.to_owned(),
         };
         let message = error.message().to_owned();
+        let key = error.span().and_then(|span| key_on_line(text, span.start));
+        let place = match key {
+            Some(key) => format!("{place}: {key}"),
+            None => place,
+        };
         let message = match suggestion(&message) {
             Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
             None => message,
         };
         ConfigError::Invalid { place, message }
     }
+}
+
+/// The key of the line that an error is on; never its value, which may be a secret.
+fn key_on_line(text: &str, at: usize) -> Option<&str> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text[start..].lines().next()?.split_once('=')?;
+    Some(key.trim())
 }
 
 /// serde says "unknown field `x`, expected one of `a`, `b`": the nearest of those, if any is near.

@@ -1,6 +1,6 @@
 //! `[pricing]`
 
-use portcullis_core::money::pico_per_token;
+use portcullis_core::money::{MoneyError, nano_per_piece, pico_per_token};
 use portcullis_core::price::{Price, Rates, day_of};
 use serde::Deserialize;
 
@@ -38,6 +38,10 @@ pub struct PriceConfig {
     pub reasoning: Option<String>,
     pub audio_input: Option<String>,
     pub audio_output: Option<String>,
+    /// USD for each image made.
+    pub image: Option<String>,
+    /// USD for each search run.
+    pub search: Option<String>,
 }
 
 impl Default for PricingConfig {
@@ -56,10 +60,10 @@ impl PriceConfig {
     /// # Errors
     /// When an amount is not a decimal number of USD.
     pub fn price(&self) -> Result<Price, ConfigError> {
-        let amount = |text: &String| {
-            pico_per_token(text)
-                .map_err(|error| ConfigError::invalid(format!("pricing.price for {}", self.model), error.to_string()))
-        };
+        let problem =
+            |error: MoneyError| ConfigError::invalid(format!("pricing.price for {}", self.model), error.to_string());
+        let amount = |text: &String| pico_per_token(text).map_err(problem);
+        let piece = |text: &Option<String>| text.as_ref().map(|text| nano_per_piece(text).map_err(problem)).transpose();
         let optional = |text: &Option<String>| text.as_ref().map(amount).transpose();
         let rates = Rates {
             input: Some(amount(&self.input)?),
@@ -70,7 +74,8 @@ impl PriceConfig {
             reasoning: optional(&self.reasoning)?,
             audio_input: optional(&self.audio_input)?,
             audio_output: optional(&self.audio_output)?,
-            ..Rates::default()
+            image: piece(&self.image)?,
+            search: piece(&self.search)?,
         };
         Ok(Price { effective: day_of(0), source: "operator".to_owned(), rates, tiers: Vec::new() })
     }

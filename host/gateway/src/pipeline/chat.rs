@@ -12,6 +12,7 @@ use super::facts::{Facts, invalid};
 use super::record::Outcome;
 use super::{Arrival, Exchange, Stop, wire_error};
 use crate::answer::AnswerBody;
+use crate::utf8::utf8;
 
 /// What is sent on: the client's body after the guards, and its decoded form where somebody needed it.
 pub(super) struct Inbound {
@@ -27,9 +28,9 @@ pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> 
         request_id: arrival.request_id.to_string(),
         development: arrival.snapshot.config.server.development,
     };
-    let facts = match ByteString::try_from(body) {
-        Err(_) => Err(invalid(None, "the body is not UTF-8".to_owned())),
-        Ok(body) => {
+    let facts = match utf8(body) {
+        None => Err(invalid(None, "the body is not UTF-8".to_owned())),
+        Some(body) => {
             Facts::read(&arrival.route, &body, &arrival.path, &arrival.key.id.to_string()).map(|facts| (facts, body))
         }
     };
@@ -111,10 +112,7 @@ impl Exchange {
             self.facts.moved(&self.route, &inbound.body)?;
         }
         let offers = self.permitted_offers()?;
-        if offers.len() > 1 {
-            self.decode(&mut inbound)?;
-        }
-        let plan = self.plan(offers, inbound.decoded.as_ref())?;
+        let plan = self.plan(offers, &inbound.body)?;
         Ok((inbound, plan))
     }
 

@@ -60,7 +60,8 @@ impl Facts {
             Place::Absent | Place::Path(_) => false,
         };
         let limit = route.output_limit.iter().find_map(|at| in_body(at)).map(|range| &body[range]);
-        let needs = route.needs.iter().filter(|(_, when)| is_shallow(&top, when) && holds(&top, body, when));
+        let needs =
+            route.conversation.needs().iter().filter(|(_, when)| is_shallow(&top, when) && holds(&top, body, when));
         let needs = needs.map(|(capability, _)| capability.clone()).collect();
         let tools_offered = route.tool_members.iter().any(|key| top.get(key).is_some());
         let tool_names = if tools_offered {

@@ -2,14 +2,12 @@
 //! leave out, ranked by the router.
 
 use portcullis_core::receipt;
-use portcullis_runtime::contract::{chat, router, types};
+use portcullis_runtime::contract::{router, types};
 
 use super::{Exchange, Stop, policy};
 use crate::catalog::Offer;
+use crate::conversation::Conversation;
 use crate::upstream::Breaker;
-
-/// Bytes of the newest prompt that a router may read.
-const PROMPT_BYTES: usize = 4 << 10;
 
 /// Targets in the order in which they are tried, with their place in the receipt's list of candidates.
 pub(super) struct Plan {
@@ -41,11 +39,13 @@ impl Exchange {
     }
 
     /// Ranks the targets. Without a router, in the catalogue's order, healthy ones first.
-    pub(super) fn plan(&mut self, offers: Vec<Offer>, decoded: Option<&chat::Request>) -> Result<Plan, Stop> {
+    pub(super) fn plan(&mut self, offers: Vec<Offer>, body: &str) -> Result<Plan, Stop> {
+        let router = self.snapshot.router.clone();
+        let content = router.as_ref().is_some_and(|plugin| plugin.access().content_read);
+        let features = self.features(body, offers.len() > 1, content);
         let candidates: Vec<router::Candidate> =
-            offers.iter().map(|offer| candidate(offer, self.context.now)).collect();
-        let Some(plugin) = self.snapshot.router.clone() else { return Ok(self.in_order(offers, &candidates)) };
-        let features = self.features(decoded, plugin.access().content_read);
+            offers.iter().map(|offer| candidate(offer, &features.needs, self.context.now)).collect();
+        let Some(plugin) = router else { return Ok(self.in_order(offers, &candidates)) };
         let preferences: Vec<types::Pair> = self
             .snapshot
             .config
@@ -121,19 +121,14 @@ impl Exchange {
         Plan { targets: offers.into_iter().zip(0..).collect() }
     }
 
-    fn features(&self, decoded: Option<&chat::Request>, content: bool) -> router::Features {
+    /// What the router learns of the request. The conversation is walked only where there is a choice to be made, once, and
+    /// never decoded for it.
+    fn features(&self, body: &str, choice: bool, content: bool) -> router::Features {
+        let conversation = if choice { self.route.conversation.read(body, content) } else { Conversation::default() };
         let mut needs = self.facts.needs.clone();
-        let mut prompt = None;
-        let mut messages = 0;
-        if let Some(request) = decoded {
-            messages = request.messages.len() as u32;
-            for capability in needed(request) {
-                if !needs.iter().any(|known| known == capability) {
-                    needs.push(capability.to_owned());
-                }
-            }
-            if content {
-                prompt = newest_prompt(request);
+        for capability in conversation.needs {
+            if !needs.contains(&capability) {
+                needs.push(capability);
             }
         }
         router::Features {
@@ -145,8 +140,8 @@ impl Exchange {
             stream: self.facts.stream,
             tool_names: self.facts.tool_names.clone(),
             needs,
-            messages,
-            prompt,
+            messages: conversation.texts,
+            prompt: conversation.newest,
         }
     }
 
@@ -172,7 +167,9 @@ fn line(offer: &Offer) -> receipt::Candidate {
     }
 }
 
-fn candidate(offer: &Offer, now: u64) -> router::Candidate {
+/// What a router sees of an offer. Nothing is known against a model that only the operator's file names, so it counts as having
+/// whatever is needed.
+fn candidate(offer: &Offer, needs: &[String], now: u64) -> router::Candidate {
     let standing = offer.connection.health.standing(now);
     let rates = offer.model.prices.in_force(now).ok().map(|price| &price.rates);
     router::Candidate {
@@ -180,7 +177,7 @@ fn candidate(offer: &Offer, now: u64) -> router::Candidate {
         model: offer.model.id.to_string(),
         context: offer.model.context,
         max_output: offer.model.max_output,
-        capabilities: offer.model.capabilities.clone(),
+        capabilities: if offer.model.known { offer.model.capabilities.clone() } else { needs.to_vec() },
         quality: offer.model.quality,
         input_price: rates.and_then(|rates| rates.input),
         output_price: rates.and_then(|rates| rates.output),
@@ -195,53 +192,4 @@ fn candidate(offer: &Offer, now: u64) -> router::Candidate {
         },
         cooling: standing.cooling_ms,
     }
-}
-
-/// Capabilities that a decoded request needs.
-fn needed(request: &chat::Request) -> Vec<&'static str> {
-    use chat::{Content, ResponseFormat, ResultContent};
-    let mut needs = Vec::new();
-    let mut need = |capability| {
-        if !needs.contains(&capability) {
-            needs.push(capability);
-        }
-    };
-    if !request.tools.is_empty() {
-        need("tools");
-    }
-    match &request.response_format {
-        Some(ResponseFormat::JsonSchema(_)) => need("json-schema"),
-        Some(ResponseFormat::JsonObject) => need("json-object"),
-        _ => {}
-    }
-    for part in request.messages.iter().flat_map(|message| &message.parts) {
-        match &part.content {
-            Content::Image(_) => need("vision"),
-            Content::Audio(_) => need("audio-input"),
-            Content::Video(_) => need("video-input"),
-            Content::Document(_) => need("documents"),
-            Content::ToolResult(result) => {
-                if result.parts.iter().any(|part| matches!(part.content, ResultContent::Image(_))) {
-                    need("vision");
-                }
-            }
-            _ => {}
-        }
-    }
-    needs
-}
-
-fn newest_prompt(request: &chat::Request) -> Option<String> {
-    let newest = request.messages.iter().rev().find(|message| message.role == chat::Role::User)?;
-    let mut prompt = String::new();
-    for part in &newest.parts {
-        if let chat::Content::Text(text) = &part.content {
-            prompt.push_str(text);
-            if prompt.len() >= PROMPT_BYTES {
-                break;
-            }
-        }
-    }
-    prompt.truncate(prompt.floor_char_boundary(PROMPT_BYTES));
-    Some(prompt)
 }

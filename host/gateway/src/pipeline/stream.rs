@@ -135,9 +135,14 @@ impl AnswerStream {
                         %error,
                         "a provider's stream broke off"
                     );
-                    // What came before the break is the client's.
+                    // What came before the break is the client's, once the guards have judged it as the end of its text.
                     let out = self.take(false);
-                    if self.ended { out } else { join(out, self.fail(broken_off())) }
+                    if self.ended {
+                        out
+                    } else {
+                        let held = self.release_held();
+                        join(join(out, held), self.fail(broken_off()))
+                    }
                 }
                 Poll::Pending => match self.poll_clock(cx) {
                     Poll::Ready(out) => out,
@@ -301,6 +306,18 @@ impl AnswerStream {
         let released = self.guards.pass(&mut self.exchange, frames, last, false)?;
         self.wind_clock();
         Ok(concatenate(&released))
+    }
+
+    /// What guards hold, judged as the end of its text.
+    fn release_held(&mut self) -> Bytes {
+        if self.guards.is_empty() {
+            return Bytes::new();
+        }
+        match self.guards.pass(&mut self.exchange, Vec::new(), true, false) {
+            Ok(released) => concatenate(&released),
+            // What cannot be judged is not released; the stream fails in any case.
+            Err(_) => Bytes::new(),
+        }
     }
 
     /// Sets the clock for whichever comes first: the provider silent for too long, or text held for too long.

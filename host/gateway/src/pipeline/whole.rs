@@ -13,6 +13,7 @@ use super::record::{Outcome, micros, usage_of};
 use super::{Exchange, Stop};
 use crate::answer;
 use crate::upstream::{Happening, UpstreamBody};
+use crate::utf8::utf8;
 
 /// What was read of an answer.
 #[derive(Default)]
@@ -41,7 +42,7 @@ pub(super) async fn answer(
         Err(error) => return running.uncollected(exchange, &error),
     };
     let length = bytes.len() as u64;
-    let Ok(body) = ByteString::try_from(bytes) else {
+    let Some(body) = utf8(bytes) else {
         let usage = exchange.estimate(None, length);
         exchange.settle(&mut running.held, &running.offer, None, usage);
         return running.failed(exchange, unreadable("the answer is not UTF-8"), false);

@@ -45,7 +45,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAd
             Ok::<Response<Tracked>, Infallible>(answer.map(|body| Tracked { body, activity }))
         }
     });
-    let mut connection = pin!(http1::Builder::new().pipeline_flush(true).serve_connection(io, service));
+    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
     let mut clock = pin!(sleep_until(Instant::now() + TICK));
     let mut draining = false;
     loop {

@@ -17,6 +17,8 @@ pub struct Server {
     stop: watch::Sender<bool>,
     /// Closed once the last connection has ended.
     ended: mpsc::Receiver<()>,
+    /// Turns true when what is still under way must go.
+    cut: watch::Sender<bool>,
 }
 
 /// Starts to accept connections.
@@ -27,9 +29,10 @@ pub async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> io::Result<Ser
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
+    let (cut, severed) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
-    tokio::spawn(accept(gateway, listener, stopped, alive));
-    Ok(Server { address, stop, ended })
+    tokio::spawn(accept(gateway, listener, stopped, severed, alive));
+    Ok(Server { address, stop, ended, cut })
 }
 
 impl Server {
@@ -39,10 +42,15 @@ impl Server {
     }
 
     /// Stops accepting, tells idle connections to close, and waits for the others. False when some were still under way after
-    /// the time given.
+    /// the time given: those are cut, and their requests have ended and are accounted for when this returns.
     pub async fn drain(mut self, within: Duration) -> bool {
         let _ = self.stop.send(true);
-        tokio::time::timeout(within, self.ended.recv()).await.is_ok()
+        if tokio::time::timeout(within, self.ended.recv()).await.is_ok() {
+            return true;
+        }
+        let _ = self.cut.send(true);
+        let _ = self.ended.recv().await;
+        false
     }
 }
 
@@ -50,6 +58,7 @@ async fn accept(
     gateway: Arc<Gateway>,
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
+    severed: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) {
     let places = Arc::new(Semaphore::new(gateway.snapshot().config.limits.connections));
@@ -66,7 +75,7 @@ async fn accept(
                 continue;
             }
         };
-        spawn(&gateway, stream, peer, stopped.clone(), (place, alive.clone()));
+        spawn(&gateway, stream, peer, (stopped.clone(), severed.clone()), (place, alive.clone()));
     }
 }
 
@@ -74,12 +83,15 @@ fn spawn<T: Send + 'static>(
     gateway: &Arc<Gateway>,
     stream: TcpStream,
     peer: SocketAddr,
-    stopped: watch::Receiver<bool>,
+    (stopped, mut severed): (watch::Receiver<bool>, watch::Receiver<bool>),
     held: T,
 ) {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move {
-        connection::run(gateway, stream, peer, stopped).await;
+        tokio::select! {
+            () = connection::run(gateway, stream, peer, stopped) => {}
+            _ = severed.changed() => {}
+        }
         drop(held);
     });
 }

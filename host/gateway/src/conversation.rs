@@ -1,0 +1,106 @@
+//! What a conversation needs, found by one walk over the places that its dialect declared: nothing is decoded for routing.
+
+use portcullis_runtime::contract::manifest;
+use portcullis_wire::json::{self, Condition, Pattern, PatternSet};
+
+use crate::text_map;
+
+/// Bytes of the newest prompt that a router may read.
+const PROMPT_BYTES: usize = 4 << 10;
+
+/// The places of a route's feature map, compiled.
+pub struct ConversationMap {
+    /// The needs' conditions, then the prompts.
+    places: PatternSet,
+    needs: Vec<(String, Condition)>,
+}
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    pub needs: Vec<String>,
+    /// Texts of the prompt.
+    pub texts: u32,
+    /// The newest of them, cut to 4 KB; only where it was asked for.
+    pub newest: Option<String>,
+}
+
+impl ConversationMap {
+    /// # Errors
+    /// What is malformed.
+    pub fn compile(features: &manifest::FeatureMap) -> Result<Self, String> {
+        let needs = features.needs.iter().map(|need| Ok((need.capability.clone(), text_map::condition(&need.when)?)));
+        let needs: Vec<(String, Condition)> = needs.collect::<Result<_, String>>()?;
+        let prompts = features.prompts.iter().map(|text| Pattern::parse(text).map_err(|error| error.to_string()));
+        let prompts: Vec<Pattern> = prompts.collect::<Result<_, String>>()?;
+        let places = PatternSet::new(needs.iter().map(|(_, when)| &when.at).chain(&prompts));
+        Ok(ConversationMap { places, needs })
+    }
+
+    pub fn needs(&self) -> &[(String, Condition)] {
+        &self.needs
+    }
+
+    /// Reads a request's body.
+    pub fn read(&self, body: &str, newest: bool) -> Conversation {
+        let mut found = Conversation::default();
+        let mut last = None;
+        for (place, range) in self.places.select(body) {
+            match self.needs.get(place) {
+                Some((capability, when)) if when.passes(&body[range.clone()]) => {
+                    if !found.needs.contains(capability) {
+                        found.needs.push(capability.clone());
+                    }
+                }
+                Some(_) => {}
+                None if body[range.clone()].starts_with('"') => {
+                    found.texts += 1;
+                    last = Some(range);
+                }
+                None => {}
+            }
+        }
+        if let (true, Some(range)) = (newest, last) {
+            let mut text = json::unescape(&body[range.start + 1..range.end - 1]).into_owned();
+            text.truncate(text.floor_char_boundary(PROMPT_BYTES));
+            found.newest = Some(text);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_runtime::contract::types;
+
+    fn map() -> ConversationMap {
+        let need = |capability: &str, at: &str| manifest::Need {
+            capability: capability.to_owned(),
+            when: types::Condition { at: at.to_owned(), equals: None },
+        };
+        ConversationMap::compile(&manifest::FeatureMap {
+            tool_names: Vec::new(),
+            needs: vec![need("vision", "/messages/*/content/*/image_url"), need("tools", "/tools/0")],
+            prompts: vec!["/messages/*/content".to_owned(), "/messages/*/content/*/text".to_owned()],
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn one_walk_finds_needs_and_the_newest_prompt() {
+        let body =
+            r#"{"messages":[{"content":"one"},{"content":[{"text":"two\n"},{"image_url":{"url":"x"}}]}],"tools":[]}"#;
+        let found = map().read(body, true);
+        assert_eq!(found.needs, ["vision"]);
+        assert_eq!((found.texts, found.newest.as_deref()), (2, Some("two\n")));
+        assert_eq!(map().read(body, false).newest, None);
+    }
+
+    #[test]
+    fn a_long_prompt_is_cut_between_characters() {
+        let body = format!(r#"{{"messages":[{{"content":"{}"}}]}}"#, "ä".repeat(3000));
+        let newest = map().read(&body, true).newest.unwrap();
+        assert_eq!(newest.len(), 4096);
+    }
+}
