@@ -1,5 +1,5 @@
-"""One question by either SDK, whole or streamed, with every document checked against the SDK's types on its way (the SDKs themselves only
-construct). Streams go through the SDK's own accumulation."""
+"""One question by either SDK, whole or streamed, with every document checked against the SDK's types on its way (the SDKs
+themselves only construct). Streams go through the SDK's own accumulation."""
 
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -9,9 +9,7 @@ from pydantic import TypeAdapter
 # The demo's connections.
 OPENAI, ANTHROPIC = "demo", "demo-anthropic"
 PROVIDERS = (OPENAI, ANTHROPIC)
-PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 ON_THE_WIRE = {
     "message_start",
     "content_block_start",

@@ -1,4 +1,5 @@
-"""Failures: each SDK raises the class it has for them, whatever the provider speaks; and no detail of the operator's account gets out."""
+"""Failures: each SDK raises the class it has for them, whatever the provider speaks; and no detail of the operator's account
+gets out."""
 
 import anthropic
 import openai
@@ -80,15 +81,11 @@ def test_the_sdk_waits_and_tries_again(gate, secret):
 def test_error_within_a_stream(by_openai, by_anthropic, provider):
     said = ""
     with pytest.raises(openai.APIError):
-        for chunk in by_openai.chat.completions.create(
-            model=f"{provider}/demo-error-stream", messages=ASKED, stream=True
-        ):
+        for chunk in by_openai.chat.completions.create(model=f"{provider}/demo-error-stream", messages=ASKED, stream=True):
             said += "".join(choice.delta.content or "" for choice in chunk.choices)
     assert said
     with pytest.raises(anthropic.APIStatusError):
-        with by_anthropic.messages.stream(
-            model=f"{provider}/demo-error-stream", messages=ASKED, max_tokens=1000
-        ) as events:
+        with by_anthropic.messages.stream(model=f"{provider}/demo-error-stream", messages=ASKED, max_tokens=1000) as events:
             for _ in events:
                 pass
 

@@ -84,9 +84,7 @@ MASKED_ARGUMENTS = {"to": "[EMAIL]", "body": 'a "quote" [CARD]\n'}
 def test_tool_arguments(answers, provider, stream):
     """Scanned as what they say, and still JSON afterwards."""
     tool = {"type": "function", "function": {"name": "send", "parameters": SCHEMA}}
-    answer = talk.openai(
-        answers.openai, stream, model=f"{provider}/demo-tool", messages=[user("Call the tool")], tools=[tool]
-    )
+    answer = talk.openai(answers.openai, stream, model=f"{provider}/demo-tool", messages=[user("Call the tool")], tools=[tool])
     (call,) = answer.choices[0].message.tool_calls
     assert json.loads(call.function.arguments) == MASKED_ARGUMENTS
     message = talk.anthropic(
@@ -127,7 +125,9 @@ def test_signed_reasoning_does_not_show_it(answers, stream):
     assert SECRET not in str(talk.openai(answers.openai, stream, model=model, messages=turns).to_dict())
 
 
-@pytest.mark.xfail(strict=True, raises=anthropic.BadRequestError, reason="a masked thought keeps a signature that no longer fits")
+@pytest.mark.xfail(
+    strict=True, raises=anthropic.BadRequestError, reason="a masked thought keeps a signature that no longer fits"
+)
 def test_conversation_goes_on_after_a_masked_thought(answers, stream):
     """Signed reasoning is passed or dropped and never edited."""
     model, turns = "demo-anthropic/demo-think", [user(f"Is {SECRET} mine?")]
@@ -148,4 +148,3 @@ def test_block(blocking, provider, stream):
     receipt = blocking.gate.receipt(raised.value.response.headers["x-portcullis-request-id"], blocking.secret)
     assert (receipt["outcome"]["code"], receipt["outcome"]["reason"]) == ("blocked", "pii.card")
     assert receipt["attempts"] == []
-

@@ -34,11 +34,10 @@ def test_anthropic_image(anthropic_client, provider, stream, kind):
 
 
 def test_several(openai_client, anthropic_client, provider, stream):
-    answer = talk.openai(
-        openai_client, stream, model=f"{provider}/demo", messages=[user([*OPENAI_IMAGES.values(), {"type": "text", "text": "?"}])]
-    )
+    question, model = {"type": "text", "text": "?"}, f"{provider}/demo"
+    turns = [user([*OPENAI_IMAGES.values(), question])]
+    answer = talk.openai(openai_client, stream, model=model, messages=turns)
     assert "I received 3 images." in answer.choices[0].message.content
-    message = talk.anthropic(
-        anthropic_client, stream, model=f"{provider}/demo", messages=[user([*ANTHROPIC_IMAGES.values(), {"type": "text", "text": "?"}])]
-    )
+    turns = [user([*ANTHROPIC_IMAGES.values(), question])]
+    message = talk.anthropic(anthropic_client, stream, model=model, messages=turns)
     assert "I received 2 images." in talk.text_of(message)

@@ -1,4 +1,5 @@
-"""Policies from the operator's file: denials are `PermissionDeniedError` in both SDKs, constraints hold, and a change of the file is live."""
+"""Policies from the operator's file: denials are `PermissionDeniedError` in both SDKs, constraints hold, and a change of the
+file is live."""
 
 import time
 

@@ -1,5 +1,5 @@
-"""Reasoning over all four pairs. The demo signs its thoughts as Anthropic does and refuses one that comes back altered: that a conversation
-goes on proves that its signature was kept, and that an altered one is refused proves that it was sent."""
+"""Reasoning over all four pairs. The demo signs its thoughts as Anthropic does and refuses one that comes back altered: that a
+conversation goes on proves that its signature was kept, and that an altered one is refused proves that it was sent."""
 
 import anthropic
 import openai

@@ -1,6 +1,7 @@
 """Models, `auto`, request ids and receipts."""
 
 import hashlib
+import re
 
 import anthropic
 import openai
@@ -54,10 +55,10 @@ def test_request_ids(openai_client, anthropic_client, stream):
         (openai_client.chat.completions.with_raw_response.create, {}),
         (anthropic_client.messages.with_raw_response.create, {"max_tokens": 20}),
     ):
-        ask = lambda **headers: create(model="demo/demo", messages=ASKED, stream=stream, extra_headers=headers, **more)  # noqa: E731, B023
-        first, second = ask().headers, ask().headers
+        request = {"model": "demo/demo", "messages": ASKED, "stream": stream, **more}
+        first, second = create(**request).headers, create(**request).headers
         assert first["x-request-id"] == first["x-portcullis-request-id"] != second["x-request-id"]
-        theirs = ask(**{"x-request-id": "trace-42"}).headers
+        theirs = create(**request, extra_headers={"x-request-id": "trace-42"}).headers
         assert theirs["x-request-id"] == "trace-42" != theirs["x-portcullis-request-id"]
         assert theirs["x-portcullis-provider"] == "demo" and theirs["x-portcullis-model"] == "demo"
         assert int(theirs["x-portcullis-overhead-us"]) > 0
@@ -65,9 +66,7 @@ def test_request_ids(openai_client, anthropic_client, stream):
 
 def test_request_id_that_cannot_be_repeated(demo, key):
     for bad in ("a b", "x" * 500):
-        answer = raw.ask(
-            demo.address, "GET", "/v1/models", headers={"authorization": f"Bearer {key}", "x-request-id": bad}
-        )
+        answer = raw.ask(demo.address, "GET", "/v1/models", headers={"authorization": f"Bearer {key}", "x-request-id": bad})
         assert answer.status == 200
         assert answer.headers["x-request-id"].startswith("req_")
 
@@ -136,7 +135,7 @@ def test_receipts_answer_to_their_own_key(openai_client, demo, key):
 
 def test_usage_command(openai_client, demo):
     openai_client.chat.completions.create(model="demo/demo", messages=ASKED)
-    assert "demo/demo" in demo.command("usage") or "demo" in demo.command("usage")
+    assert re.search(r"\bdemo\b", demo.command("usage"))
 
 
 def test_anthropic_sdk_sees_the_request_id(anthropic_client):

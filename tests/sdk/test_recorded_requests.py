@@ -1,7 +1,9 @@
-"""Every recorded request in the other protocol: valid by the types of the provider's own SDK, with every word, call, tool and image."""
+"""Every recorded request in the other protocol: valid by the types of the provider's own SDK, with every word, call, tool and
+image."""
 
 import collections
 import json
+import re
 
 import pytest
 
@@ -80,7 +82,7 @@ def refused(recording: Recording) -> str | None:
     """What the other protocol cannot express, and a caller must be told."""
     if recording.provider == "openai" and recording.asked.get("n", 1) > 1:
         return "n"
-    if '"file_id"' in recording.request:
+    if any(re.search(r'"type":\s*"file"', source) for source in re.findall(r'"source":\s*\{[^}]*\}', recording.request)):
         # Uploaded to one provider, and unknown to the other.
         return "file"
     return None

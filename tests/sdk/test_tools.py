@@ -36,9 +36,7 @@ def anthropic_calls(answer) -> list:
 
 
 def test_openai_call(openai_client, provider, stream):
-    answer = talk.openai(
-        openai_client, stream, model=f"{provider}/demo-tool", messages=[user("Weather?")], tools=OPENAI_TOOLS
-    )
+    answer = talk.openai(openai_client, stream, model=f"{provider}/demo-tool", messages=[user("Weather?")], tools=OPENAI_TOOLS)
     assert openai_calls(answer) == [("get_weather", ARGUMENTS["get_weather"])]
     assert answer.choices[0].finish_reason == "tool_calls"
 

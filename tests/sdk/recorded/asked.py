@@ -1,7 +1,6 @@
 """What a request asks, whatever its protocol: read with nothing but `json`."""
 
 import dataclasses
-import json
 from typing import get_type_hints
 
 from anthropic.types import message_create_params as anthropic_params
@@ -92,7 +91,6 @@ def validate(protocol: str, request: dict):
     keys = set(get_type_hints(kind)) | MORE_KEYS[protocol] | {"stream"}
     assert set(request) <= keys, set(request) - keys
     force(ADAPTERS[protocol].validate_python({**request, "stream": False}))
-
 
 
 def force(value):

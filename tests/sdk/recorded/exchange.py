@@ -20,13 +20,13 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 MODES = ("whole", "bytes")
 AT_ONCE = 12
 # USD per million tokens.
-PRICES = '''
+PRICES = """
 input = "1.00"
 cache_read = "0.50"
 cache_write_short = "1.25"
 cache_write_long = "1.25"
 output = "2.00"
-'''
+"""
 
 
 def nano_usd(usage) -> int:
@@ -61,6 +61,22 @@ class Case:
             return self.recording.request_for(self.model)
         return json.dumps(foreign_request(self.dialect, self.model, self.recording.stream))
 
+    def recorded_bytes(self) -> bytes:
+        """What a client of the same protocol gets: the recorded bytes, less a usage frame that it did not ask for."""
+        recording = self.recording
+        if recording.provider != "openai" or not recording.stream or recording.asked_usage:
+            return recording.answer
+        frames = recording.answer.split(b"\n\n")
+        return b"\n\n".join(frame for frame in frames if not is_usage(frame))
+
+
+def is_usage(frame: bytes) -> bool:
+    data = frame.removeprefix(b"data: ")
+    if not data.startswith(b"{"):
+        return False
+    chunk = json.loads(data)
+    return chunk.get("choices") == [] and bool(chunk.get("usage"))
+
 
 @dataclasses.dataclass
 class Answer:
@@ -91,17 +107,17 @@ def foreign_request(dialect: str, model: str, stream: bool) -> dict:
 
 
 class Recorded:
-    """A gateway with the recordings as its providers and no plugins but the two protocols'."""
+    """A gateway with the recordings as its providers and no plugins but the two protocols', and those that are named."""
 
-    def __init__(self, folder: pathlib.Path, cache: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, cache: pathlib.Path, plugin: str | None = None, configuration: str = ""):
         folder.mkdir(parents=True, exist_ok=True)
         plugins = folder / "plugins"
         plugins.mkdir()
-        for name in PATHS:
+        for name in [*PATHS, *([plugin] if plugin else [])]:
             shutil.copy(gateway.PLUGINS / f"{name}.wasm", plugins)
         self._replays = {mode: Replay(folder / f"replay-{mode}", mode) for mode in MODES}
-        text = "[routing]\nattempts = 1\n"
-        for mode, prefix in zip(MODES, ("recorded", "bytewise")):
+        text = f"[routing]\nattempts = 1\n{configuration}\n"
+        for mode, prefix in zip(MODES, ("recorded", "bytewise"), strict=True):
             base = f"http://127.0.0.1:{self._replays[mode].port}"
             for provider, url in (("openai", base + "/v1"), ("anthropic", base)):
                 text += (

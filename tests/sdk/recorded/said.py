@@ -1,5 +1,5 @@
-"""What an answer says, whatever its protocol: read from recorded bytes with nothing but `json`, so that neither the gateway nor an SDK
-is its own judge."""
+"""What an answer says, whatever its protocol: read from recorded bytes with nothing but `json`, so that neither the gateway nor
+an SDK is its own judge."""
 
 import dataclasses
 import json
@@ -183,6 +183,8 @@ def anthropic_joined(sent: list[dict]) -> dict:
                         block["thinking"] += delta["thinking"]
                     case "signature_delta":
                         block["signature"] = block.get("signature", "") + delta["signature"]
+                    case "citations_delta":
+                        block["citations"] = [*(block.get("citations") or []), delta["citation"]]
                     case "input_json_delta":
                         pieces[event["index"]] = pieces.get(event["index"], "") + delta["partial_json"]
             case "message_delta":
