@@ -47,10 +47,8 @@ impl ConversationMap {
         let mut last = None;
         for (place, range) in self.places.select(body) {
             match self.needs.get(place) {
-                Some((capability, when)) if when.passes(&body[range.clone()]) => {
-                    if !found.needs.contains(capability) {
-                        found.needs.push(capability.clone());
-                    }
+                Some((capability, when)) if !found.needs.contains(capability) && when.passes(&body[range.clone()]) => {
+                    found.needs.push(capability.clone());
                 }
                 Some(_) => {}
                 None if body[range.clone()].starts_with('"') => {

@@ -59,7 +59,7 @@ impl Facts {
             Place::Always => true,
             Place::Absent | Place::Path(_) => false,
         };
-        let limit = route.output_limit.iter().find_map(|at| in_body(at)).map(|range| &body[range]);
+        let limit = route.output_limit.iter().find_map(in_body).map(|range| &body[range]);
         let needs =
             route.conversation.needs().iter().filter(|(_, when)| is_shallow(&top, when) && holds(&top, body, when));
         let needs = needs.map(|(capability, _)| capability.clone()).collect();
