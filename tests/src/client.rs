@@ -66,8 +66,7 @@ impl Client {
 
     pub async fn get(&self, path: &str) -> Answer {
         let mut connection = Connection::open(self).await.expect("a connection");
-        let request = connection.request("GET", path, Bytes::new());
-        connection.send(request).await.expect("an answer")
+        connection.get(path).await.expect("an answer")
     }
 
     /// A request's receipt; waits until it is there, as that of a stream is written after its end.
@@ -133,6 +132,13 @@ impl Connection {
     /// When the connection breaks.
     pub async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
         let request = self.request("POST", path, body.into());
+        self.send(request).await
+    }
+
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        let request = self.request("GET", path, Bytes::new());
         self.send(request).await
     }
 

@@ -238,10 +238,9 @@ impl Gateway {
         within(seconds, "the gateway's end", self.child.wait()).await.expect("it is waited for")
     }
 
-    /// `kill -9`, then a new process over the same folder.
+    /// `kill -9` where it still lives, then a new process over the same folder, under another address.
     pub async fn kill_and_restart(mut self) -> Gateway {
-        self.signal(libc::SIGKILL);
-        self.ended(10).await;
+        self.child.kill().await.expect("it is killed, or was");
         Gateway::launch(self.home.clone(), self.plugins.clone()).await
     }
 
