@@ -1,6 +1,7 @@
 //! A provider's endpoint as its plugin declared it, checked and compiled once.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use memchr::memmem::Finder;
 use portcullis_runtime::contract::manifest;
 use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pointer};
@@ -49,7 +50,8 @@ pub struct Endpoint {
     pub answer_headers: Vec<HeaderName>,
     pub model: ModelPlace,
     pub usage_flag: Option<UsageFlag>,
-    pub meter_frames: Vec<String>,
+    /// What a frame must hold to be shown to the meter; none for every frame.
+    meter_frames: Vec<Finder<'static>>,
     pub framing: Framing,
 }
 
@@ -106,7 +108,7 @@ impl Endpoint {
                 manifest::Location::Absent | manifest::Location::Always => ModelPlace::Nowhere,
             },
             usage_flag: usage_flag.transpose()?,
-            meter_frames: endpoint.meter_frames.clone(),
+            meter_frames: endpoint.meter_frames.iter().map(|needle| Finder::new(needle).into_owned()).collect(),
             framing: text_map::framing(endpoint.stream_framing),
         })
     }
@@ -118,8 +120,7 @@ impl Endpoint {
 
     /// Whether the meter wants a frame with this data.
     pub fn metered(&self, data: &[u8]) -> bool {
-        self.meter_frames.is_empty()
-            || self.meter_frames.iter().any(|needle| memchr::memmem::find(data, needle.as_bytes()).is_some())
+        self.meter_frames.is_empty() || self.meter_frames.iter().any(|needle| needle.find(data).is_some())
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     /// Estimated from the body's length.
     pub input_tokens: u64,
     pub tool_names: Vec<String>,
-    /// Capabilities that the top level of the request asks for.
+    /// Capabilities that the request asks for outside its conversation, which is walked only where there is a choice.
     pub needs: Vec<String>,
     /// Whether the route's conditions demand decoding even where formats agree.
     pub reencode: bool,
@@ -61,7 +61,7 @@ impl Facts {
         };
         let limit = route.output_limit.iter().find_map(in_body).map(|range| &body[range]);
         let needs =
-            route.conversation.needs().iter().filter(|(_, when)| is_shallow(&top, when) && holds(&top, body, when));
+            route.conversation.needs().iter().filter(|(_, when)| when.at.wildcards() == 0 && holds(&top, body, when));
         let needs = needs.map(|(capability, _)| capability.clone()).collect();
         let tools_offered = route.tool_members.iter().any(|key| top.get(key).is_some());
         let tool_names = if tools_offered {
@@ -121,16 +121,6 @@ fn holds(top: &TopLevel<'_>, body: &str, condition: &json::Condition) -> bool {
 /// The text of a JSON string; `None` for any other value.
 fn string_in(value: &str) -> Option<Cow<'_, str>> {
     Some(json::unescape(value.strip_prefix('"')?.strip_suffix('"')?))
-}
-
-/// Whether a condition can be decided without walking the conversation: its member is absent, or small.
-fn is_shallow(top: &TopLevel<'_>, condition: &json::Condition) -> bool {
-    /// Tools and formats are within this; conversations that are not are decoded when there is a choice to be made.
-    const SMALL: usize = 16 << 10;
-    match condition.at.head().and_then(|key| top.get(key)) {
-        Some(range) => range.len() <= SMALL,
-        None => false,
-    }
 }
 
 /// Stable over the turns of a conversation: of the caller and the beginning of the first prompt, which later turns repeat.
