@@ -43,12 +43,14 @@ pub(crate) struct Exchange {
     pub headers: HeaderMap,
     pub head: dialect::Head,
     pub context: types::Context,
-    pub caller: types::Caller,
+    pub caller: Arc<types::Caller>,
     pub facts: Facts,
     pub constraints: policy::Constraints,
     /// The policies' output limit for the attempt at hand, tokens.
     pub attempt_output_limit: Option<u32>,
     pub record: Record,
+    /// What policies see, once one was asked.
+    pub subject: Option<Arc<policy::Subject>>,
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
     pub waited: Duration,
@@ -65,7 +67,7 @@ impl Exchange {
             request_id: request_id.to_string(),
             development: snapshot.config.server.development,
         };
-        let caller = types::Caller {
+        let caller = Arc::new(types::Caller {
             key_id: key.id.to_string(),
             organisation: key.organisation.to_string(),
             team: key.team.as_ref().map(ToString::to_string),
@@ -73,7 +75,7 @@ impl Exchange {
             environment: key.environment.as_str().to_owned(),
             tags: key.tags.iter().map(|tag| types::Pair { name: tag.name.clone(), value: tag.value.clone() }).collect(),
             region: None,
-        };
+        });
         let head = dialect::Head { route: route.name.clone(), path, query };
         let constraints = policy::Constraints {
             models: None,
@@ -99,6 +101,7 @@ impl Exchange {
             constraints,
             attempt_output_limit: None,
             record: Record::default(),
+            subject: None,
             started,
             waited: Duration::ZERO,
             sessions: Vec::new(),

@@ -1,6 +1,8 @@
 //! Where a request may go, best first: what the catalogue offers under the name asked for, less what the key and the policies
 //! leave out, ranked by the router.
 
+use std::sync::Arc;
+
 use portcullis_core::receipt;
 use portcullis_runtime::contract::{router, types};
 
@@ -54,7 +56,7 @@ impl Exchange {
             .iter()
             .map(|(name, value)| types::Pair { name: name.clone(), value: value.clone() })
             .collect();
-        let caller = self.caller.clone();
+        let caller = Arc::clone(&self.caller);
         let answer = self.call(&plugin, "router", |session, context| {
             session.rank(context, &caller, &features, &preferences, &candidates)
         });

@@ -11,8 +11,12 @@ use super::{Exchange, Stop};
 impl Exchange {
     /// Asks every policy in scope about the request; adds up what they constrain.
     pub(super) fn apply_policies(&mut self, content: Option<&chat::Request>) -> Result<(), Stop> {
+        let policies = self.policies_at(|stages| stages.request);
+        if policies.is_empty() {
+            return self.check_tools();
+        }
         let subject = self.subject();
-        for plugin in self.policies_at(|stages| stages.request) {
+        for plugin in policies {
             let given = if plugin.access().content_read { content } else { None };
             let answer =
                 self.call(&plugin, "policy", |session, context| session.evaluate_request(context, &subject, given));
@@ -124,9 +128,19 @@ impl Exchange {
             .collect()
     }
 
-    fn subject(&self) -> Subject {
+    /// What policies see of the request; made for the first of them.
+    fn subject(&mut self) -> Arc<Subject> {
+        if let Some(subject) = &self.subject {
+            return Arc::clone(subject);
+        }
+        let subject = Arc::new(self.new_subject());
+        self.subject = Some(Arc::clone(&subject));
+        subject
+    }
+
+    fn new_subject(&self) -> Subject {
         Subject {
-            caller: self.caller.clone(),
+            caller: types::Caller::clone(&self.caller),
             operation: self.route.operation.to_string(),
             format: self.route.format.to_string(),
             model: self.facts.model.clone(),
