@@ -16,7 +16,7 @@ fn map() -> TextMap {
     let spec = TextMapSpec {
         json_strings: strings(&["/calls/*/arguments"]),
         opaque: strings(&["/id"]),
-        derived: strings(&["/logprobs"]),
+        derived: strings(&["/logprobs", "/content/*/signature", "/content/*/parts/*/proof", "/tokens/*"]),
         ..TextMapSpec::default()
     };
     TextMap::new(&spec).expect("patterns")
@@ -116,6 +116,22 @@ proptest! {
     }
 
     #[test]
+    fn a_signature_stays_with_the_text_that_was_signed(
+        blocks in prop::collection::vec((prop::sample::select(vec!["SECRET", "a SECRET b", "a", "SECRE", ""]), json()), 0..6),
+        seed in any::<u64>(),
+    ) {
+        let list = blocks.iter().map(|(text, other)| serde_json::json!({"thinking": text, "other": other, "signature": "s\"=="}));
+        let mut body = String::new();
+        write(&serde_json::json!({"content": list.collect::<Vec<_>>()}), &mut Choices(seed), &mut body);
+        let spliced: Value = serde_json::from_str(&masked(&body, Direction::Answer, "SECRET", "*")).expect("still JSON");
+        for (at, (text, _)) in blocks.iter().enumerate() {
+            let block = &spliced["content"][at];
+            prop_assert_eq!(&block["thinking"], &text.replace("SECRET", "*"));
+            prop_assert_eq!(&block["signature"], if text.contains("SECRET") { "" } else { "s\"==" });
+        }
+    }
+
+    #[test]
     fn json_in_strings_is_read_through(value in json(), inner_seed in any::<u64>(), outer_seed in any::<u64>()) {
         let mut value = value;
         plant(&mut value, "SECRET");
@@ -192,14 +208,24 @@ fn arguments_show_keys_and_numbers_and_plain_text() {
 }
 
 #[test]
-fn derived_values_go_with_changed_text_in_answers() {
-    let body = r#"{"text":"SECRET","logprobs":{"tokens":["SEC","SECRET"]},"other":1}"#;
-    assert_eq!(masked(body, Direction::Answer, "SECRET", "x"), r#"{"text":"x","logprobs":null,"other":1}"#);
-    assert_eq!(masked(body, Direction::Answer, "absent", "x"), body);
-    assert_eq!(
-        masked(body, Direction::Request, "SECRET", "x"),
-        r#"{"text":"x","logprobs":{"tokens":["SEC","x"]},"other":1}"#
-    );
+fn derived_values_go_with_changed_text() {
+    let body = r#"{"text":"SECRET","logprobs":{"tokens":["SEC","SECRET"]},"tokens":["SEC",1],"other":1}"#;
+    for direction in [Direction::Answer, Direction::Request] {
+        let expected = r#"{"text":"x","logprobs":null,"tokens":["",null],"other":1}"#;
+        assert_eq!(masked(body, direction, "SECRET", "x"), expected);
+        assert_eq!(masked(body, direction, "absent", "x"), body);
+    }
+}
+
+#[test]
+fn a_derived_value_goes_with_its_own_text_alone() {
+    let body = r#"{"content":[{"thinking":"SECRET","signature":"s1"},{"thinking":"b","signature":"s2"},
+        {"signature":"s3","parts":[{"text":"c","proof":"p1"},{"text":"SECRET","proof":"p2"},{"proof":["p3"],"text":"SECRET"}]}]}"#;
+    let expected = r#"{"content":[{"thinking":"x","signature":""},{"thinking":"b","signature":"s2"},
+        {"signature":"","parts":[{"text":"c","proof":"p1"},{"text":"x","proof":""},{"proof":null,"text":"x"}]}]}"#;
+    assert_eq!(masked(body, Direction::Answer, "SECRET", "x"), expected);
+    let outside = r#"{"id":"i","name":"SECRET","content":[{"thinking":"a","signature":"s1"}]}"#;
+    assert_eq!(masked(outside, Direction::Answer, "SECRET", "x"), outside.replace("SECRET", "x"));
 }
 
 #[test]

@@ -52,12 +52,34 @@ fn chat() -> Arc<TextMap> {
 fn messages() -> Arc<TextMap> {
     let ends: &[(&str, Option<&str>, &[&str])] = &[("/type", Some("\"content_block_stop\""), &["/index"])];
     let spec = TextMapSpec {
-        opaque: strings(&["/type", "/delta/type"]),
+        opaque: strings(&["/type", "/delta/type", "/delta/signature"]),
+        derived: strings(&["/delta/signature"]),
         channels: vec![
             channel("/delta/text", TextKind::Text, &["/index"], ends),
+            channel("/delta/thinking", TextKind::Reasoning, &["/index"], ends),
             channel("/delta/partial_json", TextKind::ToolArguments, &["/index"], ends),
         ],
         terminators: vec![ConditionSpec { at: "/type".into(), equals: Some("\"message_stop\"".into()) }],
+        ..TextMapSpec::default()
+    };
+    Arc::new(TextMap::new(&spec).expect("patterns"))
+}
+
+/// Chunks as OpenRouter's have reasoning.
+fn details() -> Arc<TextMap> {
+    let detail = "/choices/*/delta/reasoning_details/*";
+    let spec = TextMapSpec {
+        opaque: strings(&[&format!("{detail}/signature")]),
+        derived: strings(&["/choices/*/logprobs", &format!("{detail}/signature")]),
+        channels: vec![
+            channel("/choices/*/delta/content", TextKind::Text, &["/choices/*/index"], &[]),
+            channel(
+                &format!("{detail}/text"),
+                TextKind::Reasoning,
+                &["/choices/*/index", &format!("{detail}/index")],
+                &[],
+            ),
+        ],
         ..TextMapSpec::default()
     };
     Arc::new(TextMap::new(&spec).expect("patterns"))
@@ -259,6 +281,44 @@ proptest! {
     }
 
     #[test]
+    fn a_signature_stays_with_the_text_that_was_signed(
+        texts in prop::collection::vec(risky_text(), 1..4), seed in any::<u64>(),
+    ) {
+        let choices = &mut Choices(seed);
+        let mut wire = String::new();
+        let mut queues: Vec<_> = texts.iter().map(|text| pieces(text, choices).into_iter()).collect();
+        let mut open: Vec<usize> = (0..texts.len()).collect();
+        while !open.is_empty() {
+            let at = choices.below(open.len() as u64) as usize;
+            let index = open[at];
+            if let Some(piece) = queues[index].next() {
+                wire.push_str(&thinking(index, &quote(&piece, choices)));
+            } else {
+                open.remove(at);
+                wire.push_str(&signature(index, "c2ln"));
+                // More of it, which is the same signature's.
+                wire.push_str(&signature(index, "bmVk"));
+                wire.push_str(&format!("data: {{\"type\":\"content_block_stop\",\"index\":{index}}}\n\n"));
+            }
+        }
+        let out = guarded(messages(), &wire, "[é\"]", choices);
+        let mut found = vec![String::new(); texts.len()];
+        for frame in frames(&out) {
+            let data: Value = serde_json::from_str(frame.data()).expect("JSON");
+            let index = data["index"].as_u64().expect("index") as usize;
+            found[index].push_str(data["delta"]["thinking"].as_str().unwrap_or_default());
+            if let Some(signature) = data["delta"]["signature"].as_str() {
+                // All of the text is out, and the signature is if it is the text that was signed.
+                prop_assert_eq!(&found[index], &texts[index].replace(SECRET, "[é\"]"));
+                prop_assert_eq!(signature.is_empty(), texts[index].contains(SECRET));
+            }
+        }
+        if !texts.iter().any(|text| text.contains('S')) {
+            prop_assert_eq!(out, wire);
+        }
+    }
+
+    #[test]
     fn other_strings_of_frames_are_read(seed in any::<u64>(), names in prop::collection::vec(prop::sample::select(vec!["a", "SECRET", "b"]), 1..12)) {
         let choices = &mut Choices(seed);
         let wire: String = names.iter().map(|name| format!("event: e\ndata: {{\"model\":\"{name}\", \"n\":1}}\n\n")).collect();
@@ -269,6 +329,20 @@ proptest! {
 
 fn content(index: usize, text: &str) -> String {
     format!("data: {{\"id\":\"x\",\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":{text}}}}}]}}\n\n")
+}
+
+fn thinking(index: usize, text: &str) -> String {
+    format!("data: {{\"type\":\"d\",\"index\":{index},\"delta\":{{\"type\":\"t\",\"thinking\":{text}}}}}\n\n")
+}
+
+fn signature(index: usize, text: &str) -> String {
+    format!("data: {{\"type\":\"d\",\"index\":{index},\"delta\":{{\"type\":\"s\",\"signature\":\"{text}\"}}}}\n\n")
+}
+
+fn detail(choice: usize, index: usize, text: &str) -> String {
+    format!(
+        "data: {{\"choices\":[{{\"index\":{choice},\"delta\":{{\"reasoning_details\":[{{\"index\":{index},{text}}}]}}}}]}}\n\n"
+    )
 }
 
 fn step(texts: &mut StreamTexts, wire: &str, last: bool) -> (Vec<Text>, Resolved) {
@@ -329,6 +403,77 @@ fn a_flush_says_nothing_twice() {
     let (_, resolved) = step(&mut texts, "data: [DONE]\n\n", true);
     let flush = r#"data: {"id":"x","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"type":"function","function":{"arguments":"SEC"}}]},"logprobs":null}]}"#;
     assert_eq!(written(&resolved), format!("{flush}\n\ndata: [DONE]\n\n"));
+}
+
+#[test]
+fn a_signature_waits_for_its_text() {
+    let mut texts = StreamTexts::new(messages(), StreamLimits::default());
+    step(&mut texts, &thinking(0, "\"a SEC\""), false);
+    step(&mut texts, &thinking(1, "\"SE\""), false);
+    let (shown, resolved) = step(&mut texts, &signature(0, "s"), false);
+    assert_eq!(shown[0], Text { content: "a SEC".into(), released: 2, open: false, ..shown[0].clone() });
+    // Held and let go unchanged: still what was signed.
+    assert_eq!(written(&resolved), [thinking(0, "\"SEC\""), signature(0, "s")].concat());
+    let (_, resolved) = step(&mut texts, &[thinking(1, "\"CRET\""), signature(1, "s")].concat(), false);
+    assert_eq!(written(&resolved), [thinking(1, "\"*\""), signature(1, "")].concat());
+    let (_, resolved) = step(&mut texts, &signature(0, "more"), false);
+    assert_eq!(written(&resolved), signature(0, "more"));
+    // Redacted as a whole.
+    step(&mut texts, &thinking(2, "\"S\""), false);
+    texts.redact_held("[held]");
+    let (_, resolved) = step(&mut texts, &signature(2, "s"), true);
+    assert_eq!(written(&resolved), signature(2, ""));
+}
+
+#[test]
+fn a_signature_goes_with_the_text_of_its_own_key_alone() {
+    let mut texts = StreamTexts::new(details(), StreamLimits::default());
+    let wire = [
+        content(0, "\"SECRET SEC\""),
+        detail(0, 0, "\"text\":\"SECRET\""),
+        detail(0, 1, "\"text\":\"a\""),
+        detail(1, 0, "\"text\":\"SE\",\"signature\":\"s\""),
+        detail(0, 0, "\"signature\":\"s\""),
+        detail(0, 1, "\"signature\":\"s\""),
+    ];
+    let (_, resolved) = step(&mut texts, &wire.concat(), false);
+    let expected = [
+        content(0, "\"* \""),
+        detail(0, 0, "\"text\":\"*\""),
+        wire[2].clone(),
+        wire[3].clone(),
+        detail(0, 0, "\"signature\":\"\""),
+        wire[5].clone(),
+    ];
+    assert_eq!(written(&resolved), expected.concat());
+    // The content is no text of the signature's: it is still held.
+    assert!(texts.has_held());
+}
+
+#[test]
+fn what_is_derived_from_a_text_beside_it_goes_with_it() {
+    let spec = TextMapSpec {
+        opaque: strings(&["/block/signature"]),
+        derived: strings(&["/block/signature"]),
+        channels: vec![channel("/delta/thinking", TextKind::Reasoning, &["/index"], &[])],
+        ..TextMapSpec::default()
+    };
+    let mut texts = StreamTexts::new(Arc::new(TextMap::new(&spec).expect("patterns")), StreamLimits::default());
+    let frame = "data: {\"index\":0,\"block\":{\"thinking\":\"a\",\"signature\":\"s\"}}\n\n";
+    assert_eq!(written(&step(&mut texts, frame, false).1), frame);
+    let (_, resolved) = step(&mut texts, &frame.replace("\"a\"", "\"SECRET\""), false);
+    assert_eq!(written(&resolved), frame.replace("\"a\"", "\"*\"").replace("\"s\"", "\"\""));
+}
+
+#[test]
+fn after_too_many_changed_texts_nothing_is_signed() {
+    let mut texts = StreamTexts::new(messages(), StreamLimits::default());
+    for index in 0..300 {
+        step(&mut texts, &thinking(index, "\"SECRET\""), false);
+    }
+    for index in [0, 299, 300] {
+        assert_eq!(written(&step(&mut texts, &signature(index, "s"), false).1), signature(index, ""));
+    }
 }
 
 #[test]

@@ -134,6 +134,17 @@ impl Pattern {
         self.steps.iter().position(|step| *step == Step::Every)
     }
 
+    /// The last `*` on the way to the value, which is not the value's own.
+    pub(crate) fn last_wildcard(&self) -> Option<usize> {
+        let way = self.steps.len().saturating_sub(1);
+        self.steps[..way].iter().rposition(|step| *step == Step::Every)
+    }
+
+    /// How many of its first steps are `*`.
+    pub(crate) fn wildcards_before(&self, depth: usize) -> usize {
+        self.steps.iter().take(depth).filter(|step| **step == Step::Every).count()
+    }
+
     /// Whether it names one member of the top level.
     pub fn is_member(&self) -> bool {
         self.steps.len() == 1 && self.head().is_some()
@@ -141,7 +152,7 @@ impl Pattern {
 
     /// How many of its segments are `*`.
     pub fn wildcards(&self) -> usize {
-        self.steps.iter().filter(|step| **step == Step::Every).count()
+        self.wildcards_before(self.steps.len())
     }
 }
 
@@ -162,6 +173,11 @@ pub fn locate(body: &str, pointer: &Pointer) -> Option<Range<usize>> {
     for segment in &pointer.segments {
         start = member(body, start, segment)?;
     }
+    Cursor::at(body, start).skip_value().ok()
+}
+
+/// The value that starts there; none where it is malformed.
+pub(crate) fn value_at(body: &str, start: usize) -> Option<Range<usize>> {
     Cursor::at(body, start).skip_value().ok()
 }
 

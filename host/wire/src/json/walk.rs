@@ -146,6 +146,11 @@ impl Place<'_> {
         self.levels.last().map_or(0, |level| level.start)
     }
 
+    /// Where the value starts that a pattern's step of this depth led to.
+    pub(crate) fn member(&self, depth: usize) -> Option<usize> {
+        self.levels.get(depth).map(|level| level.member)
+    }
+
     pub(crate) fn bind(&self, pattern: &Pattern) -> Binding {
         let mut binding = Binding::default();
         let wild = pattern.steps.iter().zip(self.levels).filter(|(step, _)| **step == Step::Every);

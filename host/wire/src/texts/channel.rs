@@ -8,6 +8,7 @@ use crate::framing::Frame;
 use crate::json::{Edits, Pointer, locate, members, quote, unescape};
 
 use super::arguments::{Lexed, Mode};
+use super::derived::emptied;
 use super::findings::replaced;
 use super::{PlaceKind, Text};
 
@@ -159,6 +160,8 @@ pub(super) struct Run {
     view: View,
     /// Which of the batch's texts.
     pub(super) text: Option<u32>,
+    /// Once decided: its text is another now.
+    pub(super) changed: bool,
 }
 
 /// A piece's new text.
@@ -171,7 +174,17 @@ impl Run {
     pub(super) fn new(mut channel: Channel, flush: usize) -> Self {
         let source = std::mem::take(&mut channel.held);
         let held = source.len();
-        Self { channel, source, held, pieces: Vec::new(), open: true, flush, view: View::Plain, text: None }
+        Self {
+            channel,
+            source,
+            held,
+            pieces: Vec::new(),
+            open: true,
+            flush,
+            view: View::Plain,
+            text: None,
+            changed: false,
+        }
     }
 
     /// Whether there is something for a guard to decide: new text, or the end.
@@ -196,6 +209,11 @@ impl Run {
             released: self.channel.context.len() as u32,
             open: self.open,
         })
+    }
+
+    /// The first of the batch's frames that it speaks in.
+    pub(super) fn first_frame(&self) -> usize {
+        self.pieces.first().map_or(self.flush, |piece| piece.frame)
     }
 
     fn at(&self) -> String {
@@ -233,6 +251,7 @@ impl Run {
         let made = own.iter().take_while(|(range, _)| range.start < keep).count();
         let own = &own[..made];
         keep = keep.max(own.last().map_or(0, |(range, _)| range.end));
+        self.changed = own.iter().any(|(range, text)| content[range.clone()] != **text);
         let (splices, shown) = self.view.splices(own, &self.source);
         let mut end = if keep == content.len() { shown } else { self.view.source_offset(keep) };
         // A replaced number was widened to its end.
@@ -291,7 +310,7 @@ pub(super) struct Template {
     pub(super) at: String,
     /// What else was changed in the frame, and other channels' pieces, emptied.
     pub(super) changes: Vec<(Range<usize>, String)>,
-    /// Values that become null.
+    /// Values derived from text.
     pub(super) derived: Vec<Range<usize>>,
     /// Where values of the key start.
     pub(super) keys: Vec<usize>,
@@ -308,7 +327,7 @@ impl Template {
             edits.cover(range.clone(), text);
         }
         for range in &self.derived {
-            edits.cover(range.clone(), "null");
+            edits.cover(range.clone(), emptied(data, range));
         }
         self.drop_said(data, &mut edits);
         self.frame.with_data(&edits.apply(data))

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::json::{Edits, Kind, Literal, Place, ScanError, Visitor, unescape, walk};
 
+use super::derived::Derived;
 use super::findings::{SpliceError, by_text};
 use super::map::{Role, TextKind, TextMap};
 use super::spot::{Cut, Form, Spot, is_long_number, telling_key};
@@ -22,8 +23,7 @@ pub enum Direction {
 pub struct DocumentTexts {
     texts: Vec<Text>,
     spots: Vec<Spot>,
-    /// Values derived from text.
-    derived: Vec<Range<usize>>,
+    derived: Vec<Derived>,
 }
 
 impl DocumentTexts {
@@ -63,6 +63,7 @@ impl DocumentTexts {
     pub fn edits(&self, body: &str, findings: &[Finding]) -> Result<Edits, SpliceError> {
         let mut edits = Edits::new();
         let mut names = HashSet::new();
+        let mut changed = Vec::new();
         for (text, found) in by_text(findings, self.spots.len())? {
             let spot = &self.spots[text as usize];
             let mut splices = spot.splices(body, &found)?;
@@ -79,13 +80,14 @@ impl DocumentTexts {
                 }
             }
             for (range, text) in splices {
+                changed.push(range.clone());
                 // Spots do not overlap, nor do the splices within one.
                 let _ = edits.replace(range, text);
             }
         }
-        if !edits.is_empty() {
-            for range in &self.derived {
-                edits.cover(range.clone(), "null");
+        for derived in self.derived.iter().filter(|_| !changed.is_empty()) {
+            if derived.is_touched(body, &changed) {
+                edits.cover(derived.range.clone(), derived.emptied(body));
             }
         }
         Ok(edits)
@@ -96,7 +98,7 @@ struct Cutter<'c> {
     map: &'c TextMap,
     direction: Direction,
     cut: Cut,
-    derived: Vec<Range<usize>>,
+    derived: Vec<Derived>,
 }
 
 impl Visitor for Cutter<'_> {
@@ -119,7 +121,9 @@ impl Visitor for Cutter<'_> {
             match self.map.roles[usize::from(id)] {
                 Role::JsonString => json = true,
                 Role::Opaque => opaque = !request,
-                Role::Derived if !request => self.derived.push(range.clone()),
+                Role::Derived(at) => {
+                    self.derived.push(Derived::new(&self.map.derivations[at], place, range.clone()));
+                }
                 Role::ChannelText(channel) => {
                     let kind = self.map.channels[channel].kind;
                     json |= kind == TextKind::ToolArguments;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::json::{Binding, Kind, Place, ScanError, Visitor, walk};
 
+use super::derived::{Derived, Owner};
 use super::map::{Role, TextMap};
 
 /// A value that the map has a pattern for.
@@ -39,7 +40,7 @@ pub(super) struct FrameRead<'m> {
     map: &'m TextMap,
     pub(super) strings: Vec<FrameString>,
     pub(super) pieces: Vec<FramePiece>,
-    pub(super) derived: Vec<Range<usize>>,
+    pub(super) derived: Vec<Derived>,
     hits: Vec<Hit>,
 }
 
@@ -54,7 +55,29 @@ impl<'m> FrameRead<'m> {
             piece.key = (0..keys).map(key).collect();
         }
         read.pieces = pieces;
+        read.find_owners(data);
         Ok(read)
+    }
+
+    /// Finds the channels that derived strings belong to.
+    fn find_owners(&mut self, data: &str) {
+        let hits = self.hits.iter().filter_map(|hit| match hit.role {
+            Role::Derived(at) => Some((hit, &self.map.derivations[at])),
+            _ => None,
+        });
+        let mut owners = Vec::new();
+        for (hit, derivation) in hits {
+            let is_said = data[hit.range.clone()].starts_with('"') && hit.range.len() > 2;
+            let channels = derivation.channels.iter().filter(|_| is_said);
+            let own = channels.map(|&(declaration, keys)| {
+                let value = |at| self.bound(Role::ChannelKey(declaration, at), &hit.binding, hit.wildcards);
+                Owner { declaration, key: (0..keys).map(|at| data[value(at)].to_owned()).collect() }
+            });
+            owners.push(own.collect());
+        }
+        for (derived, own) in self.derived.iter_mut().zip(owners) {
+            derived.owners = own;
+        }
     }
 
     /// The value in this role whose wildcards stand for the same members.
@@ -100,7 +123,6 @@ impl Visitor for FrameRead<'_> {
             match self.map.roles[id] {
                 Role::JsonString => json = true,
                 Role::Opaque => opaque = true,
-                Role::Derived => self.derived.push(range.clone()),
                 Role::ChannelText(channel) if is_string && piece.is_none() => {
                     piece = Some(FramePiece {
                         channel,
@@ -112,12 +134,17 @@ impl Visitor for FrameRead<'_> {
                     });
                 }
                 Role::ChannelText(_) => {}
-                role => self.hits.push(Hit {
-                    role,
-                    range: range.clone(),
-                    binding: place.bind(pattern),
-                    wildcards: pattern.wildcards(),
-                }),
+                role => {
+                    if let Role::Derived(at) = role {
+                        self.derived.push(Derived::new(&self.map.derivations[at], place, range.clone()));
+                    }
+                    self.hits.push(Hit {
+                        role,
+                        range: range.clone(),
+                        binding: place.bind(pattern),
+                        wildcards: pattern.wildcards(),
+                    });
+                }
             }
         }
         match piece {

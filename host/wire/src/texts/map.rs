@@ -4,6 +4,7 @@
 use crate::json::{Condition, MAX_WILDCARDS, Pattern, PatternSet, PointerError};
 
 use super::PlaceKind;
+use super::derived::Derivation;
 
 /// The contract's `text-map`, not compiled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,7 +80,8 @@ pub enum MapError {
 pub(super) enum Role {
     JsonString,
     Opaque,
-    Derived,
+    /// Of this derivation.
+    Derived(usize),
     /// Of this channel.
     ChannelText(usize),
     ChannelKey(usize, usize),
@@ -111,6 +113,7 @@ pub struct TextMap {
     /// By pattern.
     pub(super) patterns: Vec<Pattern>,
     pub(super) channels: Vec<Channel>,
+    pub(super) derivations: Vec<Derivation>,
     pub(super) terminators: Vec<Condition>,
 }
 
@@ -123,17 +126,22 @@ impl TextMap {
             roles: Vec::new(),
             patterns: Vec::new(),
             channels: Vec::new(),
+            derivations: Vec::new(),
             terminators: Vec::new(),
         };
-        let lists =
-            [(&spec.json_strings, Role::JsonString), (&spec.opaque, Role::Opaque), (&spec.derived, Role::Derived)];
-        for (list, role) in lists {
+        for (list, role) in [(&spec.json_strings, Role::JsonString), (&spec.opaque, Role::Opaque)] {
             for pattern in list {
                 map.add(Pattern::parse(pattern)?, role);
             }
         }
         for channel in &spec.channels {
             map.add_channel(channel)?;
+        }
+        for derived in &spec.derived {
+            let pattern = bindable(derived)?;
+            let derivation = Derivation::new(&pattern, &spec.channels)?;
+            map.add(pattern, Role::Derived(map.derivations.len()));
+            map.derivations.push(derivation);
         }
         for terminator in &spec.terminators {
             let condition = terminator.compile()?;
@@ -188,7 +196,7 @@ impl ConditionSpec {
     }
 }
 
-fn bindable(text: &str) -> Result<Pattern, MapError> {
+pub(super) fn bindable(text: &str) -> Result<Pattern, MapError> {
     let pattern = Pattern::parse(text)?;
     if pattern.wildcards() > MAX_WILDCARDS { Err(MapError::Wildcards(text.to_owned())) } else { Ok(pattern) }
 }

@@ -16,6 +16,7 @@ use crate::framing::Frame;
 use crate::json::{Edits, quote, unescape};
 
 use super::channel::{Channel, Piece, Run, Template};
+use super::derived::{ChangedChannels, Derived};
 use super::findings::{SpliceError, by_text, hold, replacements};
 use super::frame::{FrameRead, FrameString};
 use super::map::TextMap;
@@ -52,6 +53,7 @@ pub struct StreamTexts {
     channels: Vec<Channel>,
     /// By pointer, the literal that stood there last and how far it is read: most strings of a frame are the last one's.
     known: HashMap<String, (String, Known)>,
+    changed: ChangedChannels,
     batch: Option<Batch>,
 }
 
@@ -77,7 +79,7 @@ struct CutFrame {
     leaves: Vec<Leaf>,
     /// The literals of channels' pieces.
     pieces: Vec<Range<usize>>,
-    derived: Vec<Range<usize>>,
+    derived: Vec<Derived>,
 }
 
 /// A string of a frame that is no channel's. Its spots count from the literal's start, since frames share them.
@@ -100,7 +102,14 @@ pub struct Resolved {
 
 impl StreamTexts {
     pub fn new(map: Arc<TextMap>, limits: StreamLimits) -> Self {
-        Self { map, limits, channels: Vec::new(), known: HashMap::new(), batch: None }
+        Self {
+            map,
+            limits,
+            channels: Vec::new(),
+            known: HashMap::new(),
+            changed: ChangedChannels::default(),
+            batch: None,
+        }
     }
 
     /// Whether text is held.
@@ -156,6 +165,10 @@ impl StreamTexts {
                     run.source.push_str(&unescape(&data[piece.range.start + 1..piece.range.end - 1]));
                     let keys = piece.key.iter().map(|range| range.start).collect();
                     run.pieces.push(Piece { frame, range: piece.range, keys, start, at: piece.at });
+                }
+                // What is derived from a text comes after it, so that the text must be decided first.
+                for owner in read.derived.iter().flat_map(|derived| &derived.owners) {
+                    self.end(batch, |channel| owner.owns(channel));
                 }
                 for (declaration, key) in read.ends(data) {
                     self.end(batch, |channel| channel.is_led_by(declaration, &key));
@@ -273,7 +286,9 @@ impl StreamTexts {
             }
             flushed.extend(extra.map(|bytes| (run.flush, bytes)));
         }
-        for (cut, changes) in batch.frames.iter().zip(&mut changes) {
+        let mut gone = Vec::with_capacity(batch.frames.len());
+        for (at, (cut, changes)) in batch.frames.iter().zip(&mut changes).enumerate() {
+            let pieces = changes.len();
             for leaf in &cut.leaves {
                 for text in leaf.texts.clone() {
                     let Some(found) = found.get(&text) else { continue };
@@ -283,6 +298,10 @@ impl StreamTexts {
                     changes.extend(splices.into_iter().map(|(range, new)| (at + range.start..at + range.end, new)));
                 }
             }
+            gone.push(self.gone(at, cut, changes, pieces, &batch.runs));
+        }
+        for run in batch.runs.iter().filter(|run| run.changed) {
+            self.changed.add(&run.channel);
         }
         self.known.retain(|_, (_, state)| {
             let Known::Shown(texts) = state else { return true };
@@ -291,9 +310,34 @@ impl StreamTexts {
             clean
         });
         self.keep_channels(&mut batch, &changes);
-        let frames = give_out(batch.frames, changes, flushed);
+        let frames = give_out(batch.frames, changes, gone, flushed);
         let overflow = self.channels.iter().any(|channel| channel.held.len() > self.limits.max_held_bytes);
         Ok(Resolved { overflow, ..frames })
+    }
+
+    /// The derived values of a frame that go, since their text is another: of strings that belong to channels, since a channel's
+    /// was changed in this frame or before; of others, since something is changed beside them. The first `pieces` of
+    /// the frame's changes are those of channels.
+    fn gone(
+        &self,
+        at: usize,
+        cut: &CutFrame,
+        changes: &[(Range<usize>, String)],
+        pieces: usize,
+        runs: &[Run],
+    ) -> Vec<Derived> {
+        let data = cut.frame.data();
+        let changes: Vec<_> = changes.iter().map(|(range, _)| range.clone()).collect();
+        let is_gone = |derived: &&Derived| {
+            if derived.owners.is_empty() {
+                return derived.is_touched(data, &changes);
+            }
+            let mut before = runs.iter().filter(|run| run.changed && run.first_frame() <= at);
+            derived.owners.iter().any(|owner| self.changed.any_of(owner))
+                || before.any(|run| derived.owners.iter().any(|owner| owner.owns(&run.channel)))
+                || derived.is_touched(data, &changes[pieces..])
+        };
+        cut.derived.iter().filter(is_gone).cloned().collect()
     }
 
     /// Keeps the channels that go on, each with a frame to give out what it holds.
@@ -310,7 +354,7 @@ impl StreamTexts {
                     range: last.range,
                     at: last.at,
                     changes: changes[last.frame].iter().cloned().chain(emptied).collect(),
-                    derived: cut.derived.clone(),
+                    derived: cut.derived.iter().map(|derived| derived.range.clone()).collect(),
                     keys: last.keys,
                     list,
                 });
@@ -328,6 +372,9 @@ impl StreamTexts {
     /// redacted: a guard that held it must still watch for it.
     pub fn redact_held(&mut self, replacement: &str) -> Vec<Bytes> {
         let context = self.limits.context_bytes;
+        for channel in self.channels.iter().filter(|channel| !channel.held.is_empty()) {
+            self.changed.add(channel);
+        }
         self.channels.iter_mut().filter_map(|channel| channel.redact(replacement, context)).collect()
     }
 }
@@ -336,6 +383,7 @@ impl StreamTexts {
 fn give_out(
     frames: Vec<CutFrame>,
     changes: Vec<Vec<(Range<usize>, String)>>,
+    gone: Vec<Vec<Derived>>,
     flushed: Vec<(usize, Bytes)>,
 ) -> Resolved {
     let mut out = Resolved { frames: Vec::with_capacity(frames.len() + flushed.len()), ..Resolved::default() };
@@ -346,9 +394,9 @@ fn give_out(
         }
     };
     let count = frames.len();
-    for (at, (cut, changes)) in frames.into_iter().zip(changes).enumerate() {
+    for (at, ((cut, changes), gone)) in frames.into_iter().zip(changes).zip(gone).enumerate() {
         before(at, &mut out);
-        if changes.is_empty() {
+        if changes.is_empty() && gone.is_empty() {
             out.frames.push(cut.frame.into_raw());
             continue;
         }
@@ -357,8 +405,8 @@ fn give_out(
         for (range, text) in &changes {
             edits.cover(range.clone(), text);
         }
-        for range in &cut.derived {
-            edits.cover(range.clone(), "null");
+        for derived in &gone {
+            edits.cover(derived.range.clone(), derived.emptied(data));
         }
         out.frames.push(cut.frame.with_data(&edits.apply(data)));
         out.changed = true;
