@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+mod allocator;
 pub mod bindings;
 pub mod dialect;
 mod export;
