@@ -9,7 +9,9 @@ use portcullis_runtime::contract::policy::Subject;
 use portcullis_runtime::contract::types::{Caller, Context};
 use portcullis_runtime::{Isolation, Plugin, PluginManager, PluginSettings, Runtime, RuntimeOptions};
 
-const ROUNDS: u32 = 20_000;
+/// The best of so many batches counts: other programs only ever make one slower.
+const BATCHES: u32 = 30;
+const ROUNDS: u32 = 1000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args_os().nth(1).ok_or("name a component's file")?;
@@ -34,24 +36,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn requests(plugin: &Arc<Plugin>) -> Duration {
     let (context, subject) = (context(), subject());
-    let round = || {
+    best(|| {
         let mut session = plugin.session("acme", "key", "req-1");
         session.evaluate_request(&context, &subject, None).expect("a call").expect("a verdict");
-    };
-    (0..1000).for_each(|_| round());
-    let begin = Instant::now();
-    (0..ROUNDS).for_each(|_| round());
-    begin.elapsed() / ROUNDS
+    })
 }
 
 fn calls(plugin: &Arc<Plugin>) -> Duration {
     let (context, subject) = (context(), subject());
     let mut session = plugin.session("acme", "key", "req-1");
-    let mut round = || session.evaluate_request(&context, &subject, None).expect("a call").expect("a verdict");
-    (0..1000).for_each(|_| drop(round()));
-    let begin = Instant::now();
-    (0..ROUNDS).for_each(|_| drop(round()));
-    begin.elapsed() / ROUNDS
+    best(|| drop(session.evaluate_request(&context, &subject, None).expect("a call").expect("a verdict")))
+}
+
+fn best(mut round: impl FnMut()) -> Duration {
+    let batch = |_| {
+        let begin = Instant::now();
+        (0..ROUNDS).for_each(|_| round());
+        begin.elapsed() / ROUNDS
+    };
+    (0..BATCHES).map(batch).min().unwrap_or_default()
 }
 
 fn context() -> Context {

@@ -2,8 +2,6 @@
 //!
 //! Every method answers `Err` where the call itself failed; what a guest answers, its own failures included, is within `Ok`.
 
-use wasmtime::component::TypedFunc;
-
 use crate::component::Role;
 use crate::contract::chat::{Event, Request, Response, Usage};
 use crate::contract::dialect::{EncodedEvents, ErrorReply, Head, ModelEntry, Reply};
@@ -17,15 +15,13 @@ use crate::session::Session;
 
 type Answer<T> = Result<Result<T, Failure>, CallError>;
 
-/// A function that decodes a body it borrows.
-type Decode<'a, H, T> = TypedFunc<(&'a Context, &'a H, &'a str), (Result<T, Failure>,)>;
-
-/// Calls one function of a role with an instance that has it.
+/// Calls one function of a role.
 macro_rules! call {
     ($session:ident, $role:ident, $name:ident, $function:ident($($argument:expr),*)) => {
         $session.call(Role::$role, |instance, plugin| {
-            let (functions, store) = instance.$name(&plugin.code)?;
-            functions.$function(store $(, $argument)*)
+            let functions = plugin.code.functions()?.$name.as_ref();
+            let functions = functions.ok_or_else(|| wasmtime::format_err!("no such role"))?;
+            functions.$function.call(&mut instance.store, &instance.instance, ($($argument,)*))
         })
     };
 }
@@ -34,19 +30,12 @@ macro_rules! call {
 impl Session {
     /// Decodes a client's request. `body` is one JSON document.
     pub fn decode_request(&mut self, context: &Context, head: &Head, body: &str) -> Answer<Request> {
-        self.call(Role::Dialect, |instance, plugin| {
-            let (functions, store) = instance.dialect(&plugin.code)?;
-            // SAFETY: the function was looked up as one of these types, with `String` where this has `str`: the contract's
-            // `string` for both, and a body need not be copied to be called with.
-            let function: Decode<Head, Request> =
-                unsafe { TypedFunc::new_unchecked(*functions.func_decode_request().func()) };
-            Ok(function.call(store, (context, head, body))?.0)
-        })
+        call!(self, Dialect, dialect, decode_request(context, head, body))
     }
 
     /// Encodes a whole answer: one JSON document.
     pub fn encode_response(&mut self, context: &Context, reply: &Reply, response: &Response) -> Answer<String> {
-        call!(self, Dialect, dialect, call_encode_response(context, reply, response))
+        call!(self, Dialect, dialect, encode_response(context, reply, response))
     }
 
     /// Encodes the next events of a stream. `state` is empty at first and then what the call before handed back.
@@ -58,18 +47,18 @@ impl Session {
         events: &[Event],
         last: bool,
     ) -> Answer<EncodedEvents> {
-        let answer = call!(self, Dialect, dialect, call_encode_events(context, reply, state, events, last))?;
+        let answer = call!(self, Dialect, dialect, encode_events(context, reply, state, events, last))?;
         self.bounded(answer, |answer| answer.as_ref().map_or(0, |encoded| encoded.state.len()))
     }
 
     /// Encodes an error whose message is already fit for the client.
     pub fn encode_error(&mut self, context: &Context, failure: &Failure) -> Result<ErrorReply, CallError> {
-        call!(self, Dialect, dialect, call_encode_error(context, failure))
+        call!(self, Dialect, dialect, encode_error(context, failure))
     }
 
     /// Encodes the list of models: one JSON document.
     pub fn encode_models(&mut self, context: &Context, models: &[ModelEntry]) -> Result<String, CallError> {
-        call!(self, Dialect, dialect, call_encode_models(context, models))
+        call!(self, Dialect, dialect, encode_models(context, models))
     }
 }
 
@@ -77,18 +66,12 @@ impl Session {
 impl Session {
     /// Encodes a request for the upstream.
     pub fn encode_request(&mut self, context: &Context, target: &Target, request: &Request) -> Answer<UpstreamRequest> {
-        call!(self, Provider, provider, call_encode_request(context, target, request))
+        call!(self, Provider, provider, encode_request(context, target, request))
     }
 
     /// Decodes a whole answer of status 2xx.
     pub fn decode_response(&mut self, context: &Context, head: &AnswerHead, body: &str) -> Answer<DecodedResponse> {
-        self.call(Role::Provider, |instance, plugin| {
-            let (functions, store) = instance.provider(&plugin.code)?;
-            // SAFETY: as in `decode_request`.
-            let function: Decode<AnswerHead, DecodedResponse> =
-                unsafe { TypedFunc::new_unchecked(*functions.func_decode_response().func()) };
-            Ok(function.call(store, (context, head, body))?.0)
-        })
+        call!(self, Provider, provider, decode_response(context, head, body))
     }
 
     /// Decodes the next frames of a stream.
@@ -99,18 +82,18 @@ impl Session {
         frames: &[Frame],
         last: bool,
     ) -> Answer<DecodedFrames> {
-        let answer = call!(self, Provider, provider, call_decode_frames(context, state, frames, last))?;
+        let answer = call!(self, Provider, provider, decode_frames(context, state, frames, last))?;
         self.bounded(answer, |answer| answer.as_ref().map_or(0, |decoded| decoded.state.len()))
     }
 
     /// Decodes an answer that is not 2xx.
     pub fn decode_error(&mut self, context: &Context, head: &AnswerHead, body: &str) -> Result<Failure, CallError> {
-        call!(self, Provider, provider, call_decode_error(context, head, body))
+        call!(self, Provider, provider, decode_error(context, head, body))
     }
 
     /// Reads what the ledger and the receipt need of an answer that is passed through.
     pub fn meter(&mut self, context: &Context, state: &[u8], frames: &[Frame], last: bool) -> Answer<Reading> {
-        let answer = call!(self, Provider, provider, call_meter(context, state, frames, last))?;
+        let answer = call!(self, Provider, provider, meter(context, state, frames, last))?;
         self.bounded(answer, |answer| answer.as_ref().map_or(0, |reading| reading.state.len()))
     }
 }
@@ -133,7 +116,7 @@ impl Session {
         } else {
             features
         };
-        call!(self, Router, router, call_rank(context, caller, features, preferences, candidates))
+        call!(self, Router, router, rank(context, caller, features, preferences, candidates))
     }
 }
 
@@ -147,7 +130,7 @@ impl Session {
         state: &[u8],
         texts: &[Text],
     ) -> Answer<Inspection> {
-        let mut answer = call!(self, Guard, guard, call_inspect(context, direction, state, texts))?;
+        let mut answer = call!(self, Guard, guard, inspect(context, direction, state, texts))?;
         if let Ok(inspection) = &mut answer
             && !self.plugin().access().content_write
         {
@@ -169,12 +152,12 @@ impl Session {
         content: Option<&Request>,
     ) -> Answer<Verdict> {
         let content = content.filter(|_| self.plugin().access().content_read);
-        call!(self, Policy, policy, call_evaluate_request(context, subject, content))
+        call!(self, Policy, policy, evaluate_request(context, subject, content))
     }
 
     /// Before each attempt.
     pub fn evaluate_target(&mut self, context: &Context, subject: &Subject, attempt: &Attempt) -> Answer<Verdict> {
-        call!(self, Policy, policy, call_evaluate_target(context, subject, attempt))
+        call!(self, Policy, policy, evaluate_target(context, subject, attempt))
     }
 
     /// After the answer.
@@ -187,7 +170,7 @@ impl Session {
         content: Option<&Response>,
     ) -> Answer<Verdict> {
         let content = content.filter(|_| self.plugin().access().content_read);
-        call!(self, Policy, policy, call_evaluate_response(context, subject, attempt, usage.copied(), content))
+        call!(self, Policy, policy, evaluate_response(context, subject, attempt, usage, content))
     }
 }
 
@@ -195,6 +178,6 @@ impl Session {
 impl Session {
     /// Hands over a batch of receipts, each one JSON object. `now` is in milliseconds since the Unix epoch.
     pub fn observe(&mut self, now: u64, receipts: &[String]) -> Result<Result<(), String>, CallError> {
-        call!(self, Observer, observer, call_observe(now, receipts))
+        call!(self, Observer, observer, observe(now, receipts))
     }
 }

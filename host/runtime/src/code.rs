@@ -1,16 +1,17 @@
 //! One component, compiled, linked and type-checked: what its instances are made of.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::InstancePre;
 
-use crate::bindings::{base, dialect, guard, observer, policy, provider, router};
 use crate::cache;
 use crate::component::{Role, Shape};
 use crate::engine::{Counts, Runtime};
 use crate::error::LoadError;
+use crate::functions::Functions;
 use crate::host::HostState;
+use crate::instance::Instance;
 
 pub(crate) struct Code {
     pub runtime: Arc<Runtime>,
@@ -18,24 +19,12 @@ pub(crate) struct Code {
     pub roles: Vec<Role>,
     pub wasi: bool,
     pub pre: InstancePre<HostState>,
-    pub exports: Exports,
+    functions: OnceLock<Functions>,
     _counted: Counted,
 }
 
-/// Where each role's functions stand in the component.
-pub(crate) struct Exports {
-    pub plugin: base::exports::portcullis::plugin::plugin::GuestIndices,
-    pub dialect: Option<dialect::exports::portcullis::plugin::dialect::GuestIndices>,
-    pub provider: Option<provider::exports::portcullis::plugin::provider::GuestIndices>,
-    pub router: Option<router::exports::portcullis::plugin::router::GuestIndices>,
-    pub guard: Option<guard::exports::portcullis::plugin::guard::GuestIndices>,
-    pub policy: Option<policy::exports::portcullis::plugin::policy::GuestIndices>,
-    pub observer: Option<observer::exports::portcullis::plugin::observer::GuestIndices>,
-}
-
 impl Code {
-    /// Compiles and links. What a function's types are is checked when an instance first looks it up: see
-    /// [`Instance::check_types`](crate::instance::Instance::check_types).
+    /// Compiles and links. Nothing can be called before [`Code::check_types`].
     pub fn new(runtime: Arc<Runtime>, shape: &Shape, bytes: &[u8], hash: String) -> Result<Code, LoadError> {
         let component = cache::compiled(&runtime, bytes, &hash)?;
         if let Some(needed) = component.resources_required()
@@ -45,31 +34,21 @@ impl Code {
         }
         let wrong = |error: wasmtime::Error| LoadError::WrongContract(format!("{error:#}"));
         let pre = runtime.linker(shape.wasi).instantiate_pre(&component).map_err(wrong)?;
-        let exports = Exports::new(&pre, &shape.roles).map_err(wrong)?;
         let counted = Counted::new(runtime.counts.clone());
-        Ok(Code { runtime, hash, roles: shape.roles.clone(), wasi: shape.wasi, pre, exports, _counted: counted })
+        let (roles, wasi) = (shape.roles.clone(), shape.wasi);
+        Ok(Code { runtime, hash, roles, wasi, pre, functions: OnceLock::new(), _counted: counted })
     }
-}
 
-impl Exports {
-    fn new(pre: &InstancePre<HostState>, roles: &[Role]) -> wasmtime::Result<Exports> {
-        macro_rules! indices {
-            ($role:ident, $name:ident) => {
-                match roles.contains(&Role::$role) {
-                    true => Some($name::exports::portcullis::plugin::$name::GuestIndices::new(pre)?),
-                    false => None,
-                }
-            };
-        }
-        Ok(Exports {
-            plugin: base::exports::portcullis::plugin::plugin::GuestIndices::new(pre)?,
-            dialect: indices!(Dialect, dialect),
-            provider: indices!(Provider, provider),
-            router: indices!(Router, router),
-            guard: indices!(Guard, guard),
-            policy: indices!(Policy, policy),
-            observer: indices!(Observer, observer),
-        })
+    /// Finds every function of the component's roles and compares its types with the contract's.
+    pub fn check_types(&self, instance: &mut Instance) -> wasmtime::Result<()> {
+        let functions = Functions::checked(&self.pre, &self.roles, &mut instance.store, &instance.instance)?;
+        // Found twice they are the same.
+        let _ = self.functions.set(functions);
+        Ok(())
+    }
+
+    pub fn functions(&self) -> wasmtime::Result<&Functions> {
+        self.functions.get().ok_or_else(|| wasmtime::format_err!("its functions were not checked"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One instance of a component: its store, its memory, the functions found in it so far.
+//! One instance of a component: its store and with it its memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, component};
 
-use crate::bindings::{base, dialect, guard, observer, policy, provider, router};
 use crate::code::Code;
-use crate::component::Role;
 use crate::engine::Counts;
 use crate::error::CallError;
 use crate::host::{HostState, Identity};
@@ -21,42 +19,10 @@ const MAX_CALLS: u32 = 100_000;
 
 pub(crate) struct Instance {
     pub store: Store<HostState>,
-    instance: component::Instance,
-    functions: Functions,
+    pub instance: component::Instance,
     wasi: bool,
     calls: u32,
     counts: Arc<Counts>,
-}
-
-/// Each role's functions, looked up when the role is first called.
-#[derive(Default)]
-struct Functions {
-    plugin: Option<base::exports::portcullis::plugin::plugin::Guest>,
-    dialect: Option<dialect::exports::portcullis::plugin::dialect::Guest>,
-    provider: Option<provider::exports::portcullis::plugin::provider::Guest>,
-    router: Option<router::exports::portcullis::plugin::router::Guest>,
-    guard: Option<guard::exports::portcullis::plugin::guard::Guest>,
-    policy: Option<policy::exports::portcullis::plugin::policy::Guest>,
-    observer: Option<observer::exports::portcullis::plugin::observer::Guest>,
-}
-
-/// Accessors that hand out a role's functions beside the store they are called on.
-macro_rules! role {
-    ($name:ident, $world:ident) => {
-        pub fn $name(
-            &mut self,
-            code: &Code,
-        ) -> wasmtime::Result<(&$world::exports::portcullis::plugin::$name::Guest, &mut Store<HostState>)> {
-            if self.functions.$name.is_none() {
-                let indices = code.exports.$name.as_ref().ok_or_else(|| wasmtime::format_err!("no such role"))?;
-                self.functions.$name = Some(indices.load(&mut self.store, &self.instance)?);
-            }
-            match &self.functions.$name {
-                Some(functions) => Ok((functions, &mut self.store)),
-                None => unreachable!("set above"),
-            }
-        }
-    };
 }
 
 impl Instance {
@@ -71,7 +37,7 @@ impl Instance {
         match instance {
             Ok(instance) => {
                 counts.instances.fetch_add(1, Ordering::Relaxed);
-                Ok(Instance { store, instance, functions: Functions::default(), wasi: code.wasi, calls: 0, counts })
+                Ok(Instance { store, instance, wasi: code.wasi, calls: 0, counts })
             }
             Err(error) => Err(match classify(&error, &store.data().limits) {
                 CallError::Trapped(cause) if !error.is::<Trap>() => CallError::Instantiation(cause),
@@ -105,37 +71,6 @@ impl Instance {
     /// Whether it is worth keeping for another request.
     pub fn reusable(&self) -> bool {
         self.calls < MAX_CALLS && self.store.data().limits.modest()
-    }
-
-    role!(dialect, dialect);
-    role!(provider, provider);
-    role!(router, router);
-    role!(guard, guard);
-    role!(policy, policy);
-    role!(observer, observer);
-
-    pub fn plugin(
-        &mut self,
-        code: &Code,
-    ) -> wasmtime::Result<(&base::exports::portcullis::plugin::plugin::Guest, &mut Store<HostState>)> {
-        let functions = code.exports.plugin.load(&mut self.store, &self.instance)?;
-        Ok((self.functions.plugin.insert(functions), &mut self.store))
-    }
-
-    /// Looks every function up, which compares its types with the contract's.
-    pub fn check_types(&mut self, code: &Code) -> wasmtime::Result<()> {
-        self.plugin(code)?;
-        for role in &code.roles {
-            match role {
-                Role::Dialect => self.dialect(code).map(|_| ()),
-                Role::Provider => self.provider(code).map(|_| ()),
-                Role::Router => self.router(code).map(|_| ()),
-                Role::Guard => self.guard(code).map(|_| ()),
-                Role::Policy => self.policy(code).map(|_| ()),
-                Role::Observer => self.observer(code).map(|_| ()),
-            }?;
-        }
-        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod component;
 pub mod contract;
 mod engine;
 mod error;
+mod functions;
 mod golden;
 mod health;
 mod host;

@@ -120,11 +120,9 @@ fn describe(code: &Arc<Code>, name: &str, settings: &PluginSettings) -> Result<M
     let identity = Arc::new(Identity { name: name.to_owned(), version: String::new(), withhold: false });
     let settings = PluginSettings { deadline: DESCRIBE_DEADLINE, ..settings.clone() };
     let mut instance = Instance::new(code, identity, &settings).map_err(LoadError::Describe)?;
-    instance.check_types(code).map_err(|error| LoadError::WrongContract(format!("{error:#}")))?;
-    let (manifest, _) = instance.call(code, |instance| {
-        let (plugin, store) = instance.plugin(code)?;
-        plugin.call_describe(store)
-    });
+    code.check_types(&mut instance).map_err(|error| LoadError::WrongContract(format!("{error:#}")))?;
+    let (manifest, _) = instance
+        .call(code, |instance| code.functions()?.plugin.describe.call(&mut instance.store, &instance.instance, ()));
     manifest.map_err(LoadError::Describe)
 }
 

@@ -189,8 +189,7 @@ impl Plugin {
     fn configure(&self, instance: &mut Instance) -> (Result<Result<(), String>, CallError>, Duration) {
         let code = &*self.code;
         instance.call(code, |instance| {
-            let (plugin, store) = instance.plugin(code)?;
-            plugin.call_configure(store, &self.configuration)
+            code.functions()?.plugin.configure.call(&mut instance.store, &instance.instance, (&self.configuration,))
         })
     }
 }
