@@ -1,7 +1,7 @@
 //! A provider's endpoint as its plugin declared it, checked and compiled once.
 
+use aho_corasick::AhoCorasick;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use memchr::memmem::Finder;
 use portcullis_runtime::contract::manifest;
 use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pointer};
@@ -51,7 +51,7 @@ pub struct Endpoint {
     pub model: ModelPlace,
     pub usage_flag: Option<UsageFlag>,
     /// What a frame must hold to be shown to the meter; none for every frame.
-    meter_frames: Vec<Finder<'static>>,
+    meter_frames: Option<AhoCorasick>,
     pub framing: Framing,
 }
 
@@ -91,6 +91,8 @@ impl Endpoint {
                 frame: frame.collect::<Result<_, _>>()?,
             })
         });
+        let needles = &endpoint.meter_frames;
+        let meter_frames = (!needles.is_empty()).then(|| AhoCorasick::new(needles));
         Ok(Endpoint {
             name: endpoint.name.clone(),
             operation: endpoint.operation.clone(),
@@ -108,7 +110,7 @@ impl Endpoint {
                 manifest::Location::Absent | manifest::Location::Always => ModelPlace::Nowhere,
             },
             usage_flag: usage_flag.transpose()?,
-            meter_frames: endpoint.meter_frames.iter().map(|needle| Finder::new(needle).into_owned()).collect(),
+            meter_frames: meter_frames.transpose().map_err(|error| problem("meter frames", &error))?,
             framing: text_map::framing(endpoint.stream_framing),
         })
     }
@@ -120,7 +122,7 @@ impl Endpoint {
 
     /// Whether the meter wants a frame with this data.
     pub fn metered(&self, data: &[u8]) -> bool {
-        self.meter_frames.is_empty() || self.meter_frames.iter().any(|needle| needle.find(data).is_some())
+        self.meter_frames.as_ref().is_none_or(|needles| needles.is_match(data))
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct AnswerStream {
     told: Told,
     chunks: Vec<Bytes>,
     frames: Vec<Frame>,
+    /// Of `frames`, those that hold what the meter looks for.
+    metered: Vec<bool>,
     clock: Pin<Box<Sleep>>,
     idle: Duration,
     heard: Instant,
@@ -111,6 +113,7 @@ impl AnswerStream {
             told: Told::default(),
             chunks: Vec::new(),
             frames: Vec::new(),
+            metered: Vec::new(),
             clock: Box::pin(tokio::time::sleep(idle)),
             idle,
             heard: Instant::now(),
@@ -213,8 +216,12 @@ impl AnswerStream {
             let endpoint = Arc::clone(&self.running.endpoint);
             let strip = self.running.strip_usage;
             let frames = std::mem::take(&mut self.frames);
-            let kept: Vec<Frame> =
-                frames.into_iter().filter(|frame| !(strip && is_usage_frame(&endpoint, frame))).collect();
+            let metered = self.metered.iter();
+            let kept = frames.into_iter().zip(metered);
+            let kept: Vec<Frame> = kept
+                .filter(|(frame, metered)| !(strip && **metered && is_usage_frame(&endpoint, frame)))
+                .map(|(frame, _)| frame)
+                .collect();
             self.guarded(kept, last || error_at.is_some())?
         };
         match (error_at, self.told.failure.take()) {
@@ -232,11 +239,14 @@ impl AnswerStream {
         let endpoint = &self.running.endpoint;
         let count = self.frames.len();
         let mut chosen = Vec::new();
+        self.metered.clear();
         for (at, frame) in self.frames.iter().enumerate() {
             let data = frame.data();
             self.told.output_bytes += (data.len() as u64).min(OUTPUT_BYTES_PER_FRAME);
             let first = !*begun && !data.is_empty();
-            if first || (last && at + 1 == count) || endpoint.metered(data.as_bytes()) {
+            let metered = endpoint.metered(data.as_bytes());
+            self.metered.push(metered);
+            if first || (last && at + 1 == count) || metered {
                 chosen.push(at);
             }
             *begun |= first;
@@ -429,7 +439,7 @@ const OUTPUT_BYTES_PER_FRAME: u64 = 4;
 fn is_usage_frame(endpoint: &crate::endpoint::Endpoint, frame: &Frame) -> bool {
     let Some(flag) = &endpoint.usage_flag else { return false };
     let data = frame.data();
-    endpoint.metered(data.as_bytes()) && flag.frame.iter().all(|condition| condition.holds(data))
+    flag.frame.iter().all(|condition| condition.holds(data))
 }
 
 fn concatenate(pieces: &[Bytes]) -> Bytes {
