@@ -55,6 +55,19 @@ proptest! {
     }
 
     #[test]
+    fn an_empty_string_is_found_however_it_is_written(
+        name in "[a-z\"\\\\/é~]{1,3}", members in prop::collection::vec((any::<bool>(), text()), 0..4), seed in any::<u64>(),
+    ) {
+        let list = members.iter().map(|(named, text)| serde_json::json!({ if *named { &*name } else { "-" }: text }));
+        let value = serde_json::json!({ "list": list.collect::<Vec<_>>() });
+        let mut body = String::new();
+        write(&value, &mut Choices(seed), &mut body);
+        let at = pattern(&format!("/list/*/{}", name.replace('~', "~0").replace('/', "~1")));
+        let holds = Condition { at, equals: Some("\"\"".to_owned()) }.holds(&body);
+        prop_assert_eq!(holds, members.iter().any(|(named, text)| *named && text.is_empty()), "{}", body);
+    }
+
+    #[test]
     fn a_broken_body_never_passes(value in object(), seed in any::<u64>(), cut in any::<prop::sample::Index>()) {
         let mut body = String::new();
         write(&value, &mut Choices(seed), &mut body);
@@ -223,6 +236,12 @@ fn conditions() {
     assert!(!holds("/a", Some("[1,2]"), r#"{"a":[12]}"#));
     assert!(holds("/a", Some(r#"{"x": [true, "é"]}"#), r#"{"a":{"x":[true,"\u00e9"]}}"#));
     assert!(!holds("/a", Some("1"), r#"{"a":"#));
+    let empty = Some(r#""""#);
+    assert!(holds("/a/*/s", empty, "{\"a\":[{\"s\":\"x\"},{\"s\" :\n \"\"}]}"));
+    assert!(!holds("/a/*/s", empty, r#"{"a":[{"s":"x","t":""},{"s":"\""},""],"s":""}"#));
+    assert!(holds("/a/*/sig~0n", empty, r#"{"a":[{"\u0073\u0069\u0067\u007e\u006e":""}]}"#));
+    assert!(holds("/a/1", empty, r#"{"a":[0,""]}"#));
+    assert!(holds("/*", empty, r#"{"a":""}"#));
 }
 
 #[test]

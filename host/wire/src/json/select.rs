@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::cursor::Cursor;
-use super::pointer::Pattern;
+use super::pointer::{Pattern, Step, index};
 use super::string::unescape;
 use super::walk::{Kind, PatternSet, Place, Visitor, walk};
 
@@ -45,8 +47,30 @@ pub struct Condition {
 impl Condition {
     /// True where one of the named values passes.
     pub fn holds(&self, body: &str) -> bool {
+        if !self.may_hold(body) {
+            return false;
+        }
         let found = select(body, std::slice::from_ref(&self.at));
         found.into_iter().any(|(_, range)| self.passes(&body[range]))
+    }
+
+    /// False where a look at the bytes tells that it does not hold: an empty string can be written in one way only, so
+    /// that without one behind a key of the wanted name there is nothing to walk for.
+    fn may_hold(&self, body: &str) -> bool {
+        let (Some("\"\""), Some(Step::Name(name))) = (self.equals.as_deref(), self.at.steps.last()) else {
+            return true;
+        };
+        if index(name).is_some() {
+            return true;
+        }
+        let body = body.as_bytes();
+        memmem::find_iter(body, "\"\"").any(|at| {
+            let key = body[..at].trim_ascii_end().strip_suffix(b":").map(<[u8]>::trim_ascii_end);
+            let Some(key) = key.and_then(|key| key.strip_suffix(b"\"")) else { return false };
+            // Written with escapes, each character takes up to six bytes.
+            let written = &key[key.len().saturating_sub(6 * name.len())..];
+            written.ends_with(name.as_bytes()) || written.contains(&b'\\')
+        })
     }
 
     /// True where this value, which stands at the named place, passes.
