@@ -93,10 +93,10 @@ async fn asks(client: Client, number: usize, counts: Arc<Counts>) -> Result<(), 
 async fn streams(client: Client, number: usize, counts: Arc<Counts>) -> Result<(), String> {
     while !counts.stop.load(Ordering::Relaxed) {
         let mut stream = match number % 4 {
-            0 => client.messages_stream("demo-anthropic/demo-long-4000", "hello").await,
-            1 => client.messages_stream("demo/demo-long-4000", "hello").await,
-            2 => client.chat_stream("demo-anthropic/demo-long-4000", "hello").await,
-            _ => client.chat_stream("demo/demo-long-4000", "hello").await,
+            0 => client.messages_stream("demo-anthropic/demo-long-1500", "hello").await,
+            1 => client.messages_stream("demo/demo-long-1500", "hello").await,
+            2 => client.chat_stream("demo-anthropic/demo-long-1500", "hello").await,
+            _ => client.chat_stream("demo/demo-long-1500", "hello").await,
         };
         let (text, complete) = stream.rest().await;
         let events = sse::events(&text);

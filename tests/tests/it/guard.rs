@@ -105,11 +105,7 @@ async fn ask(client: &Client, path: &str, request: &Value) -> usize {
 }
 
 async fn guarded(upstream: &Upstream) -> Setup {
-    Setup::new()
-        .without("router-heuristic")
-        .openai("same", upstream.address)
-        .anthropic("other", upstream.address)
-        .with(MASKS_THE_CANARY)
+    Setup::new().openai("same", upstream.address).anthropic("other", upstream.address).with(MASKS_THE_CANARY)
 }
 
 #[tokio::test]

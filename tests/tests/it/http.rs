@@ -82,9 +82,7 @@ async fn a_body_that_stops_is_cut() {
     socket.write_all(client.head(PATH, "content-length: 1000\r\n\r\n{\"model\":").as_bytes()).await.unwrap();
     let answer = to_the_end(&mut socket, 10).await;
     assert!(began.elapsed() < Duration::from_secs(5));
-    let status: u16 = answer.split(' ').nth(1).expect("a status").parse().unwrap();
-    assert!((400..500).contains(&status), "{answer}");
-    assert!(answer.contains("request_timeout"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
     assert_eq!(demo.stats().requests, 0);
 }
 
@@ -110,7 +108,7 @@ async fn a_body_that_is_too_long_is_refused_however_it_comes() {
     let client = gateway.client().await;
     let long = chat("demo/demo", &"x".repeat(20_000), false).to_string();
     let answer = client.post(PATH, long.clone()).await;
-    assert!(answer.status == StatusCode::PAYLOAD_TOO_LARGE || answer.status == StatusCode::BAD_REQUEST);
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(answer.json()["error"]["code"], "request_too_large", "{:?}", answer.body);
     let answer = client.post("/v1/messages", long.clone()).await;
     assert_eq!(answer.json()["type"], "error", "{:?}", answer.body);
@@ -280,8 +278,7 @@ async fn the_gateways_own_routes() {
     let models = client.get("/v1/models").await.ok().json();
     assert!(models["data"].as_array().unwrap().iter().any(|model| model["id"] == "demo/demo"), "{models}");
     assert_eq!(client.get("/v1/nothing").await.status, StatusCode::NOT_FOUND);
-    let answer = client.get(PATH).await;
-    assert!(answer.status == StatusCode::METHOD_NOT_ALLOWED || answer.status == StatusCode::BAD_REQUEST);
+    assert_eq!(client.get(PATH).await.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(client.get("/v1/receipts/req_nonsense").await.status, StatusCode::NOT_FOUND);
     // Another key's receipt looks like none.
     let id = client.chat("demo/demo", "hello").await.ok().id();

@@ -27,7 +27,7 @@ async fn both() -> Upstream {
 }
 
 fn gateway(upstream: &Upstream) -> Setup {
-    Setup::new().without("router-heuristic").openai("same", upstream.address).anthropic("other", upstream.address)
+    Setup::new().openai("same", upstream.address).anthropic("other", upstream.address)
 }
 
 #[tokio::test]
