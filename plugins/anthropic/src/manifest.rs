@@ -34,9 +34,10 @@ fn chat_route() -> Route {
         model: Location::Body("/model".to_owned()),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_tokens"]),
-        reencode_when: Vec::new(),
+        // A guard changed this reasoning: the API would refuse it, and encoding drops it.
+        reencode_when: vec![Condition::equals("/messages/*/content/*/signature", r#""""#)],
         features: features(),
-        request_texts: TextMap::plain(),
+        request_texts: TextMap { derived: list(&["/messages/*/content/*/signature"]), ..TextMap::plain() },
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
@@ -173,7 +174,7 @@ fn opaque_block(at: &str) -> Vec<String> {
 fn answer_texts() -> TextMap {
     let mut opaque = opaque("");
     opaque.extend(opaque_block("/content/*"));
-    TextMap { opaque, ..TextMap::plain() }
+    TextMap { opaque, derived: list(&["/content/*/signature"]), ..TextMap::plain() }
 }
 
 fn stream_texts() -> TextMap {
@@ -204,6 +205,7 @@ fn stream_texts() -> TextMap {
     };
     TextMap {
         opaque,
+        derived: list(&["/content_block/signature", "/delta/signature"]),
         channels: vec![
             channel("/delta/text", TextKind::Text),
             channel("/delta/thinking", TextKind::Reasoning),
@@ -223,8 +225,9 @@ mod tests {
     fn patterns_are_pointers_and_conditions_are_json() {
         for route in manifest().routes {
             let mut patterns = route.output_limit.clone();
+            let mut conditions = route.reencode_when;
             patterns.extend(route.features.tool_names.iter().chain(&route.features.prompts).cloned());
-            let mut conditions: Vec<_> = route.features.needs.into_iter().map(|need| need.when).collect();
+            conditions.extend(route.features.needs.into_iter().map(|need| need.when));
             for map in [route.request_texts, route.answer_texts, route.stream_texts] {
                 patterns.extend(map.opaque.into_iter().chain(map.json_strings).chain(map.derived));
                 conditions.extend(map.terminators);

@@ -35,9 +35,17 @@ fn chat_route() -> Route {
         model: Location::Body("/model".to_owned()),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_completion_tokens", "/max_tokens"]),
-        reencode_when: vec![Condition::present("/system")],
+        reencode_when: vec![
+            Condition::present("/system"),
+            // A guard changed this reasoning: whoever signed it would refuse it, and encoding drops it.
+            Condition::equals("/messages/*/reasoning_details/*/signature", r#""""#),
+        ],
         features: features(),
-        request_texts: TextMap { json_strings: request_json_strings(), ..TextMap::plain() },
+        request_texts: TextMap {
+            json_strings: request_json_strings(),
+            derived: list(&["/messages/*/reasoning_details/*/signature"]),
+            ..TextMap::plain()
+        },
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
@@ -94,7 +102,7 @@ fn answer_texts() -> TextMap {
             "/choices/*/message/function_call/arguments",
         ]),
         opaque: opaque("message"),
-        derived: list(&["/choices/*/logprobs"]),
+        derived: derived("message"),
         ..TextMap::plain()
     }
 }
@@ -115,7 +123,7 @@ fn stream_texts() -> TextMap {
     let detail = "/choices/*/delta/reasoning_details/*/index";
     TextMap {
         opaque: opaque("delta"),
-        derived: list(&["/choices/*/logprobs"]),
+        derived: derived("delta"),
         channels: vec![
             channel("/choices/*/delta/content", TextKind::Text, &[choice], text_ends()),
             channel("/choices/*/delta/refusal", TextKind::Refusal, &[choice], text_ends()),
@@ -172,6 +180,11 @@ fn opaque(member: &str) -> Vec<String> {
     ];
     patterns.extend(inside.iter().map(|path| format!("/choices/*/{member}/{path}")));
     patterns
+}
+
+/// What does not fit a text any more that a guard changed. `member` as above.
+fn derived(member: &str) -> Vec<String> {
+    vec!["/choices/*/logprobs".to_owned(), format!("/choices/*/{member}/reasoning_details/*/signature")]
 }
 
 fn chat_endpoint() -> Endpoint {

@@ -83,17 +83,19 @@ impl Facts {
             input_tokens: body.len() as u64 / BYTES_PER_TOKEN + 1,
             tool_names,
             needs,
-            reencode: route.reencode_when.iter().any(|when| holds(&top, body, when)),
+            reencode: reencode(route, &top, body),
             seed: seed(key_id, route, body, &top),
         })
     }
 }
 
 impl Facts {
-    /// A guard has spliced the body: the model stands elsewhere now, and if it was itself replaced is another.
+    /// A guard has spliced the body: the model stands elsewhere now, and if it was itself replaced is another; a signature
+    /// may be gone.
     pub(super) fn moved(&mut self, route: &Route, body: &ByteString) -> Result<(), types::Failure> {
-        let Place::Body(at) = &route.model else { return Ok(()) };
         let top = TopLevel::scan(body).map_err(|error| invalid(None, error.to_string()))?;
+        self.reencode = reencode(route, &top, body);
+        let Place::Body(at) = &route.model else { return Ok(()) };
         let range = locate(&top, body, at).ok_or_else(|| invalid(Some("model"), "`model` is missing".to_owned()))?;
         self.model = string_in(&body[range.clone()]).unwrap_or_default().into_owned();
         self.model_at = Some(range);
@@ -107,6 +109,11 @@ fn locate(top: &TopLevel<'_>, body: &str, pointer: &Pointer) -> Option<Range<usi
     let range = top.get(first)?;
     // A member that is missing altogether is the common case, and one at the top level needs no walk.
     if rest.is_empty() { Some(range) } else { json::locate(body, pointer) }
+}
+
+/// Whether the request must be decoded and encoded even where formats agree.
+fn reencode(route: &Route, top: &TopLevel<'_>, body: &str) -> bool {
+    route.reencode_when.iter().any(|when| holds(top, body, when))
 }
 
 /// Whether a condition holds; the body is walked only for one below a member that is there.
