@@ -49,7 +49,8 @@ CREATE TABLE keys (
 CREATE INDEX keys_by_prefix ON keys (prefix);
 CREATE INDEX keys_by_revision ON keys (revision);
 
--- One row per request, denied ones too. Ids sort by time, so a span of time is a span of the primary key.
+-- One row per request, denied ones too: what requests are searched and summed by, and the receipt, which holds all else.
+-- Ids are born with `time_ms`, so a span of time is a span of the primary key.
 CREATE TABLE requests (
     request_id         BLOB    NOT NULL PRIMARY KEY CHECK (length(request_id) = 16),
     time_ms            INTEGER NOT NULL,
@@ -58,17 +59,12 @@ CREATE TABLE requests (
     team_id            BLOB,
     environment        TEXT    NOT NULL,
     end_user           TEXT,
-    operation          TEXT    NOT NULL,
-    dialect            TEXT    NOT NULL,
     requested_model    TEXT    NOT NULL,
     -- Who answered; NULL where nobody did.
     provider           TEXT,
     model              TEXT,
     status             INTEGER NOT NULL,
     outcome            TEXT    NOT NULL,
-    failure            TEXT,
-    stream             INTEGER NOT NULL,
-    attempts           INTEGER NOT NULL,
     input              INTEGER NOT NULL,
     cache_read         INTEGER NOT NULL,
     cache_write_short  INTEGER NOT NULL,
@@ -82,13 +78,11 @@ CREATE TABLE requests (
     estimated          INTEGER NOT NULL,
     -- NULL where the price is unknown or nothing was used.
     cost_nano          INTEGER,
-    input_nano         INTEGER,
-    output_nano        INTEGER,
     total_us           INTEGER NOT NULL,
-    overhead_us        INTEGER NOT NULL,
-    first_byte_us      INTEGER,
     -- A JSON array of {"name", "value"}; NULL for none.
-    tags               TEXT
+    tags               TEXT,
+    -- A version byte and what it says; NULL where it was too long, or has expired before its row.
+    receipt            BLOB
 ) STRICT, WITHOUT ROWID;
 
 -- Append-only. One entry ends one reservation and states what was reserved; an open reservation stands in its writer's
@@ -130,9 +124,3 @@ CREATE TRIGGER ledger_entries_are_never_deleted BEFORE DELETE ON ledger_entries
 BEGIN
     SELECT RAISE(ABORT, 'ledger entries are append-only');
 END;
-
--- JSON by request. Whose it is stands in `requests`; it has a life of its own so that it can expire first.
-CREATE TABLE receipts (
-    request_id  BLOB NOT NULL PRIMARY KEY CHECK (length(request_id) = 16),
-    body        TEXT NOT NULL
-) STRICT, WITHOUT ROWID;

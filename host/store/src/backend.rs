@@ -49,12 +49,14 @@ pub trait Backend: Send + Sync + 'static {
     // --- ledger ---
 
     /// Writes a batch in one durable transaction: all of it or nothing. What is already there stays as it is.
+    ///
+    /// It may block the thread that polls it: the ledger asks on one where that hurts nobody.
     fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()>;
 
     // --- reading ---
 
-    /// `None` where there is none, or it is somebody else's.
-    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<String>>;
+    /// As it was written. `None` where there is none, or it is somebody else's.
+    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>>;
 
     fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>>;
 }

@@ -9,6 +9,7 @@ mod error;
 mod key_cache;
 mod keys;
 pub mod ledger;
+mod receipt;
 mod rows;
 mod sqlite;
 mod store;

@@ -43,7 +43,9 @@ pub struct EntryRow<'a> {
     pub ended_ms: u64,
 }
 
-/// One request's usage row with its receipt.
+/// One request: what it is searched and summed by, and its receipt, which holds all else.
+///
+/// The id was born at `time_ms`: a span of time is a span of ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRow<'a> {
     pub request_id: [u8; 16],
@@ -53,35 +55,28 @@ pub struct RequestRow<'a> {
     pub team: Option<[u8; 16]>,
     pub environment: &'a str,
     pub end_user: Option<&'a str>,
-    pub operation: &'a str,
-    pub dialect: &'a str,
     pub requested_model: &'a str,
     pub provider: Option<&'a str>,
     pub model: Option<&'a str>,
     pub status: u16,
     pub outcome: &'a str,
-    pub failure: Option<&'a str>,
-    pub stream: bool,
-    pub attempts: u32,
     /// Input, cache read, cache write short and long, output, reasoning, audio in and out, images, searches.
     pub usage: [u64; 10],
     pub estimated: bool,
-    /// Total, input, output in nano-USD.
-    pub cost: Option<[u64; 3]>,
+    pub cost_nano: Option<u64>,
     pub total_us: u64,
-    pub overhead_us: u64,
-    pub first_byte_us: Option<u64>,
     /// A JSON array.
     pub tags: Option<&'a str>,
-    /// The whole receipt as JSON; absent where it was too long to keep.
-    pub receipt: Option<&'a str>,
+    /// The whole receipt as [`crate::receipt`] keeps it; absent where it was too long.
+    #[serde(with = "bytes")]
+    pub receipt: Option<&'a [u8]>,
 }
 
 impl<'a> RequestRow<'a> {
-    /// The row of a receipt. `tags` and `json` are its tags and the whole of it, serialised.
+    /// The row of a receipt. `tags` are its tags as JSON, `kept` the whole of it as it is kept.
     ///
     /// Provider and model are those of the last attempt that did not fail.
-    pub fn of(receipt: &'a Receipt, tags: Option<&'a str>, json: Option<&'a str>) -> Self {
+    pub fn of(receipt: &'a Receipt, tags: Option<&'a str>, kept: Option<&'a [u8]>) -> Self {
         let answered = receipt.attempts.iter().rev().find(|attempt| attempt.failure.is_none());
         let usage = receipt.usage.unwrap_or_default();
         Self {
@@ -92,16 +87,11 @@ impl<'a> RequestRow<'a> {
             team: receipt.caller.team.map(|team| *team.as_bytes()),
             environment: receipt.caller.environment.as_str(),
             end_user: receipt.caller.user.as_deref(),
-            operation: &receipt.operation,
-            dialect: &receipt.dialect,
             requested_model: &receipt.requested_model,
             provider: answered.map(|attempt| &*attempt.provider),
             model: answered.map(|attempt| &*attempt.model),
             status: receipt.outcome.status,
             outcome: &receipt.outcome.code,
-            failure: receipt.outcome.failure.map(|failure| failure.code()),
-            stream: receipt.stream,
-            attempts: u32::try_from(receipt.attempts.len()).unwrap_or(u32::MAX),
             usage: [
                 usage.input,
                 usage.cache_read,
@@ -115,15 +105,10 @@ impl<'a> RequestRow<'a> {
                 usage.searches,
             ],
             estimated: usage.estimated,
-            cost: receipt
-                .cost
-                .as_ref()
-                .map(|cost| [cost.total_nano, cost.input_nano, cost.output_nano].map(|nano| nano.get())),
+            cost_nano: receipt.cost.as_ref().map(|cost| cost.total_nano.get()),
             total_us: receipt.timings.total_us,
-            overhead_us: receipt.timings.overhead_us,
-            first_byte_us: receipt.timings.first_byte_us,
             tags,
-            receipt: json,
+            receipt: kept,
         }
     }
 }
@@ -142,5 +127,26 @@ impl Batch<'_> {
 
     pub fn len(&self) -> usize {
         self.entries.len() + self.requests.len()
+    }
+}
+
+/// Bytes in one piece, which serde's own slices are not.
+mod bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    struct Whole<'a>(&'a [u8]);
+
+    impl Serialize for Whole<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(self.0)
+        }
+    }
+
+    pub fn serialize<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.map(Whole).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de [u8]>, D::Error> {
+        Option::deserialize(deserializer)
     }
 }

@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::error::StoreError;
 use crate::key_cache::KeyCache;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::receipt;
 use crate::sqlite::Sqlite;
 
 /// How hard a commit is pressed to disk.
@@ -87,7 +88,7 @@ impl Store {
     /// The receipt as JSON, where it is written and within `scope`. [`Ledger::receipt`] sees those of the last
     /// milliseconds too.
     pub async fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Result<Option<String>, StoreError> {
-        self.backend.receipt(id, scope).await
+        self.backend.receipt(id, scope).await?.map(|kept| receipt::to_json(&kept)).transpose()
     }
 
     pub fn backend(&self) -> &Arc<dyn Backend> {

@@ -187,7 +187,7 @@ impl Backend for Flaky {
         }
         self.inner.write(writer, batch)
     }
-    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<String>> {
+    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>> {
         self.inner.receipt(id, scope)
     }
     fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {

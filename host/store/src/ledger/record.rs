@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::rows::{EndKind, EntryRow, RequestRow};
 
 /// Written in every segment's head. A change of any record below is a new number.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Which reservation: a request's attempt.
 pub(crate) type ReservationKey = ([u8; 16], u32);

@@ -4,7 +4,10 @@
 //! nothing. A journal is removed when all of it is committed.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
 
 use super::LedgerError;
 use super::journal::DeadEpoch;
@@ -23,18 +26,29 @@ struct Open {
     reserve: ReserveRecord<'static>,
 }
 
+/// Reads files and writes a database: on a thread of its own.
 pub(super) async fn replay(
-    backend: &dyn Backend,
-    root: &Path,
+    backend: Arc<dyn Backend>,
+    root: PathBuf,
     writer: [u8; 16],
     now_ms: u64,
 ) -> Result<(), LedgerError> {
-    let directory = |source| LedgerError::Directory { path: root.to_owned(), source };
-    for epoch in DeadEpoch::all(root).map_err(directory)? {
-        one(backend, &epoch, writer, now_ms).await?;
-        epoch.remove().map_err(directory)?;
+    let runtime = Handle::current();
+    let replayed = tokio::task::spawn_blocking(move || {
+        let directory = |source| LedgerError::Directory { path: root.clone(), source };
+        for epoch in DeadEpoch::all(&root).map_err(directory)? {
+            runtime.block_on(one(&*backend, &epoch, writer, now_ms))?;
+            epoch.remove().map_err(directory)?;
+        }
+        Ok(())
+    });
+    match replayed.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(LedgerError::Closed),
+        },
     }
-    Ok(())
 }
 
 async fn one(backend: &dyn Backend, epoch: &DeadEpoch, writer: [u8; 16], now_ms: u64) -> Result<(), LedgerError> {

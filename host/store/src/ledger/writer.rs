@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::journal::{Journal, Live, Room};
@@ -16,6 +17,7 @@ use super::record::{self, Record, ReservationKey};
 use super::segment::HEAD;
 use super::{LedgerOptions, Signals};
 use crate::backend::Backend;
+use crate::error::StoreError;
 use crate::rows::Batch;
 
 /// Segments in use before open reservations of the oldest are carried.
@@ -46,6 +48,21 @@ pub(super) struct Writer {
     pins: HashMap<u64, usize>,
     /// The newest segment that was carried.
     carried: u64,
+    /// Kept for its room.
+    changes: Vec<Change>,
+}
+
+/// What a record does to the open reservations, with the segment it stands in.
+enum Change {
+    Opened(ReservationKey, u64),
+    Carried(ReservationKey, u64),
+    Closed(ReservationKey),
+}
+
+/// How far a group reaches.
+struct Read {
+    cursor: (u64, usize),
+    records: u64,
 }
 
 impl Writer {
@@ -70,19 +87,38 @@ impl Writer {
             open: HashMap::new(),
             pins: HashMap::new(),
             carried: 0,
+            changes: Vec::new(),
         }
     }
 
     pub async fn run(mut self) {
+        let runtime = Handle::current();
+        let mut wait = RETRY_FIRST;
         loop {
             let closing = self.signals.closing.load(Ordering::SeqCst);
-            if self.drain().await.is_err() {
+            // Reading a journal's pages and writing a database block: not where requests are served.
+            let on = runtime.clone();
+            let drained = tokio::task::spawn_blocking(move || {
+                let outcome = on.block_on(self.drain());
+                (self, outcome)
+            });
+            let Ok((back, outcome)) = drained.await else {
+                tracing::error!("the ledger's writer died; what was reserved and ended stays in the journal");
                 return;
+            };
+            self = back;
+            match outcome {
+                Ok(()) if closing => break,
+                Ok(()) => {
+                    wait = RETRY_FIRST;
+                    self.rest().await;
+                }
+                Err(_) if closing => return,
+                Err(_) => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(RETRY_LAST);
+                }
             }
-            if closing {
-                break;
-            }
-            self.rest().await;
         }
         if self.open.is_empty()
             && self.journal.seal(self.read)
@@ -106,85 +142,89 @@ impl Writer {
         }
     }
 
-    /// Writes all there is. An error says that the ledger was closed while the database was failing.
-    async fn drain(&mut self) -> Result<(), ()> {
+    /// Writes all there is. After an error nothing has moved on: the same records are read again.
+    async fn drain(&mut self) -> Result<(), StoreError> {
         loop {
             let live = self.journal.live();
-            let (batch, records) = self.gather(&live);
-            if records == 0 {
+            let mut changes = std::mem::take(&mut self.changes);
+            changes.clear();
+            let (batch, read) = self.gather(&live, &mut changes);
+            if read.records == 0 {
                 break;
             }
-            if !batch.is_empty() {
-                self.write(&batch).await?;
+            if !batch.is_empty()
+                && let Err(error) = self.backend.write(self.epoch, &batch).await
+            {
+                tracing::error!(%error, rows = batch.len(), "entries could not be written; they stay in the journal");
+                self.progress.send_modify(|progress| {
+                    progress.failures += 1;
+                    progress.error = Some(error.to_string().into());
+                });
+                return Err(error);
             }
-            self.read += records;
-            let read = self.read;
-            self.progress.send_modify(|progress| progress.written = read);
+            for change in changes.drain(..) {
+                self.change(change);
+            }
+            self.changes = changes;
+            self.cursor = read.cursor;
+            self.read += read.records;
+            self.progress.send_modify(|progress| progress.written = self.read);
             drop(batch);
             self.tidy(&live);
-            tokio::task::yield_now().await;
         }
         if self.journal.wants_spare() {
-            let journal = self.journal.clone();
             // Failure is no loss: an append tries again when it needs the room, and reports it.
-            let _ = tokio::task::spawn_blocking(move || journal.prepare()).await;
+            let _ = self.journal.prepare();
         }
         Ok(())
     }
 
-    async fn write(&self, batch: &Batch<'_>) -> Result<(), ()> {
-        let mut wait = RETRY_FIRST;
-        loop {
-            let Err(error) = self.backend.write(self.epoch, batch).await else { return Ok(()) };
-            tracing::error!(%error, rows = batch.len(), "entries could not be written; they stay in the journal");
-            self.progress.send_modify(|progress| {
-                progress.failures += 1;
-                progress.error = Some(error.to_string().into());
-            });
-            if self.signals.closing.load(Ordering::SeqCst) {
-                return Err(());
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_LAST);
-        }
-    }
-
-    /// The next records, at most a group of them, and how many they were.
-    fn gather<'a>(&mut self, live: &'a [Live]) -> (Batch<'a>, u64) {
+    /// The next records, at most a group of them, and what they change when they are written.
+    fn gather<'a>(&self, live: &'a [Live], changes: &mut Vec<Change>) -> (Batch<'a>, Read) {
         let mut batch = Batch::default();
-        let mut records = 0;
+        let mut read = Read { cursor: self.cursor, records: 0 };
         for Live { segment, end } in live {
             let serial = segment.serial();
-            if serial < self.cursor.0 {
+            if serial < read.cursor.0 {
                 continue;
             }
-            if serial > self.cursor.0 {
-                self.cursor = (serial, HEAD);
+            if serial > read.cursor.0 {
+                read.cursor = (serial, HEAD);
             }
-            while self.cursor.1 < *end {
+            while read.cursor.1 < *end {
                 if batch.len() >= self.options.group_rows {
-                    return (batch, records);
+                    return (batch, read);
                 }
-                let (payload, next) = segment.read(self.cursor.1).expect("what was appended reads back");
-                self.cursor.1 = next;
-                records += 1;
+                let (payload, next) = segment.read(read.cursor.1).expect("what was appended reads back");
+                read.cursor.1 = next;
+                read.records += 1;
                 match record::decode(payload).expect("what was encoded decodes") {
-                    Record::Reserve(reserve) => self.opened(reserve.key(), serial),
-                    Record::Carry(reserve) => {
-                        // Its end may have come between.
-                        if self.closed(reserve.key()) {
-                            self.opened(reserve.key(), serial);
-                        }
-                    }
+                    Record::Reserve(reserve) => changes.push(Change::Opened(reserve.key(), serial)),
+                    Record::Carry(reserve) => changes.push(Change::Carried(reserve.key(), serial)),
                     Record::End(entry) => {
-                        self.closed((entry.request_id, entry.attempt));
+                        changes.push(Change::Closed((entry.request_id, entry.attempt)));
                         batch.entries.push(entry);
                     }
                     Record::Request(request) => batch.requests.push(request),
                 }
             }
         }
-        (batch, records)
+        (batch, read)
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Opened(key, serial) => self.opened(key, serial),
+            Change::Carried(key, serial) => {
+                // Its end may have come between.
+                if self.closed(key) {
+                    self.opened(key, serial);
+                }
+            }
+            Change::Closed(key) => {
+                self.closed(key);
+            }
+        }
     }
 
     fn opened(&mut self, key: ReservationKey, serial: u64) {

@@ -5,6 +5,8 @@ mod keys;
 mod ledger;
 mod usage;
 
+use ledger::Groups;
+
 use std::borrow::Cow;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -39,6 +41,7 @@ pub(crate) struct Sqlite {
     options: SqliteConnectOptions,
     readers: SqlitePool,
     writer: Mutex<SqliteConnection>,
+    groups: Groups,
 }
 
 impl Sqlite {
@@ -57,16 +60,13 @@ impl Sqlite {
             })
             .busy_timeout(BUSY)
             .foreign_keys(true)
-            // A statement of several rows keeps what it would undo: in memory, and not in a file made and removed each time.
-            .pragma("temp_store", "memory")
-            // The statements of a group come in a few sizes each.
-            .statement_cache_capacity(64)
             .disable_statement_logging();
         let mut writer = connect.connect().await?;
         migrate(&mut writer).await?;
         let readers =
             SqlitePoolOptions::new().min_connections(0).max_connections(READERS).connect_lazy_with(connect.clone());
-        Ok(Self { options: connect, readers, writer: Mutex::new(writer) })
+        let groups = Groups::open(&options.path, options.synchronous)?;
+        Ok(Self { options: connect, readers, writer: Mutex::new(writer), groups })
     }
 }
 
@@ -140,10 +140,10 @@ impl Backend for Sqlite {
     }
 
     fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()> {
-        Box::pin(async move { ledger::write(&mut *self.writer.lock().await, writer, batch).await })
+        Box::pin(async move { self.groups.write(writer, batch) })
     }
 
-    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<String>> {
+    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>> {
         Box::pin(ledger::receipt(&self.readers, id, scope))
     }
 

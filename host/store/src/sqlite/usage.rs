@@ -41,7 +41,7 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
     sql.push_str(
         " FROM requests WHERE (?1 IS NULL OR time_ms >= ?1) AND (?2 IS NULL OR time_ms < ?2) \
          AND (?3 IS NULL OR organisation_id = ?3) AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR provider = ?5) \
-         AND (?6 IS NULL OR coalesce(model, requested_model) = ?6)",
+         AND (?6 IS NULL OR coalesce(model, requested_model) = ?6) AND request_id >= ?7 AND request_id <= ?8",
     );
     if !groups.is_empty() {
         let names = groups.iter().map(|&group| column(group).1).collect::<Vec<_>>().join(", ");
@@ -54,9 +54,19 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
         .bind(filter.key.map(|key| key.as_bytes().to_vec()))
         .bind(filter.provider.as_deref())
         .bind(filter.model.as_deref())
+        .bind(filter.since_ms.map_or([0; 16], |since| born(since, 0)).to_vec())
+        .bind(filter.until_ms.map_or([0xff; 16], |until| born(until, 0xff)).to_vec())
         .fetch_all(pool)
         .await?;
     rows.iter().map(|row| sums(row, &groups)).collect()
+}
+
+/// The first or last id that is born at `ms`: ids start with 48 bits of their time (UUIDv7, RFC 9562). A span of time then is a
+/// span of the primary key, and needs no index of its own.
+fn born(ms: u64, rest: u8) -> [u8; 16] {
+    let mut id = [rest; 16];
+    id[..6].copy_from_slice(&ms.min((1 << 48) - 1).to_be_bytes()[2..]);
+    id
 }
 
 fn sums(row: &SqliteRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> {
