@@ -125,9 +125,6 @@ def test_signed_reasoning_does_not_show_it(answers, stream):
     assert SECRET not in str(talk.openai(answers.openai, stream, model=model, messages=turns).to_dict())
 
 
-@pytest.mark.xfail(
-    strict=True, raises=anthropic.BadRequestError, reason="a masked thought keeps a signature that no longer fits"
-)
 def test_conversation_goes_on_after_a_masked_thought(answers, stream):
     """Signed reasoning is passed or dropped and never edited."""
     model, turns = "demo-anthropic/demo-think", [user(f"Is {SECRET} mine?")]
