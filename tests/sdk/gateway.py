@@ -4,15 +4,22 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("PORTCULLIS_BIN") or ROOT / "target/debug/portcullis").resolve()
-PLUGINS = pathlib.Path(os.environ.get("PORTCULLIS_PLUGINS") or ROOT / "target/plugins").resolve()
+BUILT = pathlib.Path(os.environ.get("PORTCULLIS_PLUGINS") or ROOT / "target/plugins").resolve()
+# A copy, so that plugins built meanwhile change nothing in a gateway under test.
+COPY = tempfile.TemporaryDirectory(prefix="portcullis-plugins-")
+PLUGINS = pathlib.Path(COPY.name)
+for built in BUILT.glob("*.wasm"):
+    shutil.copy(built, PLUGINS)
 START_SECONDS = 120
 SECOND = 1.0
 
