@@ -126,11 +126,24 @@ def test_signed_reasoning_does_not_show_it(answers, stream):
 
 
 def test_conversation_goes_on_after_a_masked_thought(answers, stream):
-    """Signed reasoning is passed or dropped and never edited."""
+    """Signed reasoning is passed or dropped and never edited: what was masked lost its signature and is not sent again."""
     model, turns = "demo-anthropic/demo-think", [user(f"Is {SECRET} mine?")]
     first = talk.anthropic(answers.anthropic, stream, model=model, messages=turns)
+    assert (first.content[0].type, first.content[0].signature) == ("thinking", "")
     turns += [{"role": "assistant", "content": [block.to_dict() for block in first.content]}, user("Sure?")]
     assert talk.text_of(talk.anthropic(answers.anthropic, stream, model=model, messages=turns))
+    turns = turns[:1]
+    answer = talk.openai(answers.openai, stream, model=model, messages=turns)
+    turns += [answer.choices[0].message.to_dict(), user("Sure?")]
+    assert talk.openai(answers.openai, stream, model=model, messages=turns).choices[0].message.content
+
+
+def test_an_unmasked_thought_keeps_its_signature(answers, stream):
+    model, turns = "demo-anthropic/demo-think", [user("Is it mine?")]
+    first = talk.anthropic(answers.anthropic, stream, model=model, messages=turns)
+    assert first.content[0].signature
+    answer = talk.openai(answers.openai, stream, model=model, messages=turns)
+    assert answer.choices[0].message.model_extra["reasoning_details"][0]["signature"] == first.content[0].signature
 
 
 def test_block(blocking, provider, stream):
