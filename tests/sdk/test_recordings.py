@@ -145,7 +145,7 @@ def test_receipt(run, case, counted):
         # The provider counted nothing, so the gateway did.
         assert usage["estimated"] and counted.input > 0 and counted.output > 0
     ended = [attempt["ended"] for attempt in receipt["attempts"]]
-    if counted.searches:
+    if counted.searches and case.mode == "bytes":
         # Nobody said what a search costs, and an unknown price is never nothing.
         assert (ended, receipt.get("cost")) == (["quarantined"], None)
     else:

@@ -19,7 +19,8 @@ PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 # The replay's way of writing a stream: frame by frame, or one byte at a time.
 MODES = ("whole", "bytes")
 AT_ONCE = 12
-# USD per million tokens.
+# USD per million tokens, and for a search: named for one way of writing, and left unknown for the other.
+SEARCH = {"whole": 'search = "0.01"', "bytes": ""}
 PRICES = """
 input = "1.00"
 cache_read = "0.50"
@@ -32,7 +33,8 @@ output = "2.00"
 def nano_usd(usage) -> int:
     """What a usage costs by those prices."""
     fresh = usage.input - usage.read - usage.written
-    return fresh * 1000 + usage.read * 500 + usage.written * 1250 + usage.output * 2000
+    tokens = fresh * 1000 + usage.read * 500 + usage.written * 1250 + usage.output * 2000
+    return tokens + usage.searches * 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Recorded:
                 text += (
                     f'[providers.{prefix}-{provider}]\nplugin = "{provider}"\nbase_url = "{url}"\n'
                     f'models = ["rec-00000", "*"]\nonly = ["none"]\n'
-                    f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\n{PRICES}'
+                    f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\n{PRICES}{SEARCH[mode]}\n'
                 )
         self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
         self.key = self.gateway.key()["key"]
