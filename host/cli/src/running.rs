@@ -1,17 +1,17 @@
 //! A gateway put together from its parts: store, ledger, runtime, plugins, listener.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use portcullis_core::SystemClock;
 use portcullis_gateway::config::Config;
 use portcullis_gateway::server::{self, Server};
 use portcullis_gateway::{Gateway, Observing, Parts};
-use portcullis_runtime::{Compiler, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
+use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
 use portcullis_store::{Ledger, LedgerOptions, Store, StoreOptions};
 
 /// How often idle upstream connections are looked through.
@@ -115,15 +115,31 @@ async fn start_plugins(
         Box::new(move |set: &[_]| gateway.publish(set))
     };
     // Compiling takes seconds where the cache is cold, and the manager waits for its first set.
+    let open: HashSet<String> =
+        settings.iter().filter(|(_, one)| one.failure == FailureMode::Open).map(|(name, _)| name.clone()).collect();
     let started =
         tokio::task::spawn_blocking(move || PluginManager::start(runtime, directory, settings, publish)).await?;
     let plugins = started.context("the plugin folder; `[plugins] directory` says where it is")?;
-    for status in plugins.status() {
-        match &status.state {
-            PluginState::Loaded => tracing::debug!(plugin = %status.name, "loaded"),
-            state => tracing::warn!(plugin = %status.name, ?state, "a plugin is not in service"),
+    let mut missing = Vec::new();
+    for status in plugins.status().into_iter().filter(|status| status.running.is_none()) {
+        let reason = match status.state {
+            PluginState::Loaded | PluginState::Disabled => continue,
+            PluginState::Pending => "it is still being written".to_owned(),
+            PluginState::Rejected { reason } | PluginState::Quarantined { reason } => reason,
+        };
+        if open.contains(&status.name) {
+            tracing::warn!(plugin = %status.name, reason, "a plugin is not in service, which its failure mode permits");
+        } else {
+            missing.push(format!("{}: {reason}", status.file.display()));
         }
     }
+    // It may be the guard that everybody relies on: what it is cannot be known, since it does not load.
+    ensure!(
+        missing.is_empty(),
+        "cannot start without {}; mend or remove the file, or say `enabled = false` or `failure = \"open\"` in its \
+         section",
+        missing.join("; ")
+    );
     Ok(plugins)
 }
 
