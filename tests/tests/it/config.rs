@@ -44,6 +44,8 @@ async fn a_change_is_taken_up_under_traffic_and_a_mistake_is_not() {
     ] {
         let before = gateway.log().len();
         gateway.configure(&sections(demo.address(), wrong));
+        // It would be noticed by itself; this is sooner.
+        gateway.signal(libc::SIGHUP);
         eventually(&format!("{words} is refused"), || async {
             gateway.log()[before..].lines().any(|line| line.contains("was refused") && line.contains(words))
         })

@@ -377,13 +377,14 @@ async fn whole_answers_and_arguments_of_tools_are_masked() {
 #[tokio::test]
 async fn a_guard_that_fails_fails_closed() {
     let demo = demo().await;
-    let gateway = Setup::demo(&demo).with("[plugin.pii]\nmemory_mb = 1\n").start().await;
+    let gateway = Setup::demo(&demo).with("[plugin.pii]\nmemory_mb = 4\n").start().await;
     let client = gateway.client().await;
-    // More text than a guard of one megabyte can hold.
-    let answer = client.chat("demo/demo-echo", &"long ".repeat(400_000)).await;
+    // More text than a guard of four megabytes can hold.
+    let answer = client.chat("demo/demo-echo", &"long ".repeat(1_200_000)).await;
     assert!(answer.status.is_server_error(), "{} {:?}", answer.status, answer.body);
+    assert_eq!(client.receipt(&answer.id()).await["outcome"]["reason"], "plugin_failed");
     assert_eq!(demo.stats().requests, 0);
-    let open = Setup::demo(&demo).with("[plugin.pii]\nmemory_mb = 1\nfailure = \"open\"\n").start().await;
+    let open = Setup::demo(&demo).with("[plugin.pii]\nmemory_mb = 4\nfailure = \"open\"\n").start().await;
     let client = open.client().await;
-    client.chat("demo/demo", &"long ".repeat(400_000)).await.ok();
+    client.chat("demo/demo", &"long ".repeat(1_200_000)).await.ok();
 }
