@@ -92,8 +92,8 @@ async fn main() {
     let mode = std::env::var("PART").unwrap_or_default();
     let directory = tempfile::tempdir_in(".").unwrap();
     let mut options = StoreOptions::at(directory.path().join("bench.db"));
-    if std::env::var_os("NORMAL").is_some() {
-        options.synchronous = Synchronous::Normal;
+    if std::env::var_os("FULL").is_some() {
+        options.synchronous = Synchronous::Full;
     }
     let store = Store::open(&options).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();

@@ -12,13 +12,17 @@ use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::receipt;
 use crate::sqlite::Sqlite;
 
-/// How hard a commit is pressed to disk.
+/// How hard the ledger's groups are pressed to disk. Either way what was committed or stands in the journal survives `kill -9`;
+/// the difference is a power loss or a crash of the kernel. Keys are always pressed to disk at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// An fsync per group: a committed row survives a power loss.
-    #[default]
+    /// An fsync per group: a committed row survives a power loss. What was not committed (a tenth of a second at the most, the
+    /// database keeping up) stands only in the journal, which is not fsynced.
     Full,
-    /// Committed rows survive `kill -9`; a power loss may take the last ones.
+    /// An fsync per checkpoint, which comes with every 16 MB of the write-ahead log. A power loss may take the entries and
+    /// usage rows since the last one, but for what the kernel has written of itself (Linux: within some 30 s); the database
+    /// stays whole, and what is lost is lost from its end.
+    #[default]
     Normal,
 }
 

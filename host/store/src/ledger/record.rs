@@ -49,10 +49,6 @@ impl<'a> ReserveRecord<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack between the journal and a batch; a box would cost more"
-)]
 pub(crate) enum Record<'a> {
     /// Before an attempt is dispatched.
     #[serde(borrow)]

@@ -27,6 +27,7 @@ struct Open {
 }
 
 /// Reads files and writes a database: on a thread of its own.
+#[expect(clippy::disallowed_methods, reason = "on a blocking thread, which serves no request")]
 pub(super) async fn replay(
     backend: Arc<dyn Backend>,
     root: PathBuf,

@@ -91,6 +91,7 @@ impl Writer {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "on a blocking thread, which serves no request")]
     pub async fn run(mut self) {
         let runtime = Handle::current();
         let mut wait = RETRY_FIRST;

@@ -1,17 +1,18 @@
 //! The ledger's groups in SQLite, one transaction each, on a connection of their own; and receipts read back.
 //!
 //! A group is some thousands of rows of two tables. Through sqlx each bound value is an allocation and each statement a
-//! hand-over between threads: 17 µs of CPU a request. rusqlite binds to the same library's prepared statements in place.
+//! hand-over between threads: 17 µs of CPU a request. Here they are bound where they stand in the journal ([`super::prepared`]).
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use portcullis_core::RequestId;
-use rusqlite::{Connection, OpenFlags, Statement, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use sqlx::sqlite::SqlitePool;
 
 use super::BUSY;
 use super::codec::int;
+use super::prepared::{Prepared, Value};
 use crate::error::StoreError;
 use crate::rows::{Batch, EntryRow, RequestRow};
 use crate::store::{ReceiptScope, Synchronous};
@@ -28,9 +29,8 @@ const REQUEST: &str = "INSERT INTO requests (request_id, time_ms, key_id, organi
 /// Rows between two moments at which the thread lets others go first: requests may be served on the same core.
 const YIELD_EVERY: usize = 32;
 
-/// The write-ahead log is put into the database when it is this long (of 8 KB each): fewer fsyncs, and a page that changes
-/// often is copied once.
-const CHECKPOINT_PAGES: u32 = 2_000;
+/// The write-ahead log is put into the database, and both are fsynced, when it has this many pages: 16 MB.
+const CHECKPOINT_PAGES: u32 = 1_000;
 
 pub(super) struct Groups(Mutex<Connection>);
 
@@ -56,12 +56,12 @@ impl Groups {
         let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut entries = transaction.prepare(ENTRY)?;
+            let mut entries = Prepared::new(&transaction, ENTRY)?;
             for (number, row) in batch.entries.iter().enumerate() {
                 pause(number);
                 entry(&mut entries, &writer, row)?;
             }
-            let mut requests = transaction.prepare(REQUEST)?;
+            let mut requests = Prepared::new(&transaction, REQUEST)?;
             for (number, row) in batch.requests.iter().enumerate() {
                 pause(number);
                 request(&mut requests, row)?;
@@ -78,44 +78,42 @@ fn pause(number: usize) {
     }
 }
 
-fn entry(statement: &mut Statement<'_>, writer: &[u8; 16], row: &EntryRow<'_>) -> rusqlite::Result<()> {
-    statement.execute((
-        &row.request_id[..],
-        row.attempt,
-        row.kind.as_str(),
-        &row.key_id[..],
-        &row.organisation[..],
-        row.provider,
-        row.model,
-        int(row.reserved_nano),
-        int(row.amount_nano),
-        int(row.input_nano),
-        int(row.output_nano),
-        row.reason,
-        int(row.reserved_ms),
-        int(row.ended_ms),
-        &writer[..],
-    ))?;
-    Ok(())
+fn entry(statement: &mut Prepared<'_>, writer: &[u8; 16], row: &EntryRow<'_>) -> rusqlite::Result<()> {
+    statement.run(&[
+        (&row.request_id[..]).into(),
+        i64::from(row.attempt).into(),
+        row.kind.as_str().into(),
+        (&row.key_id[..]).into(),
+        (&row.organisation[..]).into(),
+        row.provider.into(),
+        row.model.into(),
+        int(row.reserved_nano).into(),
+        int(row.amount_nano).into(),
+        int(row.input_nano).into(),
+        int(row.output_nano).into(),
+        row.reason.into(),
+        int(row.reserved_ms).into(),
+        int(row.ended_ms).into(),
+        (&writer[..]).into(),
+    ])
 }
 
-fn request(statement: &mut Statement<'_>, row: &RequestRow<'_>) -> rusqlite::Result<()> {
-    let usage = row.usage.map(int);
+fn request(statement: &mut Prepared<'_>, row: &RequestRow<'_>) -> rusqlite::Result<()> {
     let [input, cache_read, write_short, write_long, output, reasoning, audio_input, audio_output, images, searches] =
-        &usage;
-    let values: [&dyn rusqlite::ToSql; 27] = [
-        &&row.request_id[..],
-        &int(row.time_ms),
-        &&row.key_id[..],
-        &&row.organisation[..],
-        &row.team.as_ref().map(|team| &team[..]),
-        &row.environment,
-        &row.end_user,
-        &row.requested_model,
-        &row.provider,
-        &row.model,
-        &row.status,
-        &row.outcome,
+        row.usage.map(|count| Value::from(int(count)));
+    statement.run(&[
+        (&row.request_id[..]).into(),
+        int(row.time_ms).into(),
+        (&row.key_id[..]).into(),
+        (&row.organisation[..]).into(),
+        row.team.as_ref().map(|team| &team[..]).into(),
+        row.environment.into(),
+        row.end_user.into(),
+        row.requested_model.into(),
+        row.provider.into(),
+        row.model.into(),
+        i64::from(row.status).into(),
+        row.outcome.into(),
         input,
         cache_read,
         write_short,
@@ -126,14 +124,12 @@ fn request(statement: &mut Statement<'_>, row: &RequestRow<'_>) -> rusqlite::Res
         audio_output,
         images,
         searches,
-        &row.estimated,
-        &row.cost_nano.map(int),
-        &int(row.total_us),
-        &row.tags,
-        &row.receipt,
-    ];
-    statement.execute(&values[..])?;
-    Ok(())
+        i64::from(row.estimated).into(),
+        row.cost_nano.map(int).into(),
+        int(row.total_us).into(),
+        row.tags.into(),
+        row.receipt.into(),
+    ])
 }
 
 pub(super) async fn receipt(

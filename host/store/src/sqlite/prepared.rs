@@ -1,0 +1,126 @@
+//! A prepared statement whose values are read where they stand.
+//!
+//! rusqlite copies every text and blob that it binds: a dozen allocations a row. Here SQLite is given the borrowed bytes, and
+//! they are unbound before the borrow ends.
+
+use std::marker::PhantomData;
+use std::os::raw::c_int;
+use std::ptr::{self, NonNull};
+
+use rusqlite::{Connection, ffi};
+
+pub(super) enum Value<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+    Blob(&'a [u8]),
+}
+
+/// As `NULL` where there is none.
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Value::Int(value)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(value: &'a str) -> Self {
+        Value::Text(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Value::Blob(value)
+    }
+}
+
+/// A statement of `connection`, which it borrows: it cannot outlive it, nor meet it on another thread.
+pub(super) struct Prepared<'c> {
+    database: *mut ffi::sqlite3,
+    statement: NonNull<ffi::sqlite3_stmt>,
+    connection: PhantomData<&'c Connection>,
+}
+
+impl<'c> Prepared<'c> {
+    pub fn new(connection: &'c Connection, sql: &str) -> rusqlite::Result<Self> {
+        let length = c_int::try_from(sql.len()).expect("a statement is short");
+        let mut statement = ptr::null_mut();
+        // SAFETY: the handle lives as long as `connection`; the text is `length` bytes, and SQLite keeps nothing of it.
+        let (database, code) = unsafe {
+            let database = connection.handle();
+            let code =
+                ffi::sqlite3_prepare_v2(database, sql.as_ptr().cast(), length, &raw mut statement, ptr::null_mut());
+            (database, code)
+        };
+        match NonNull::new(statement) {
+            Some(statement) if code == ffi::SQLITE_OK => Ok(Self { database, statement, connection: PhantomData }),
+            _ => Err(error(database, code)),
+        }
+    }
+
+    /// Runs it once, for a statement that returns no rows.
+    pub fn run(&mut self, values: &[Value<'_>]) -> rusqlite::Result<()> {
+        let statement = self.statement.as_ptr();
+        // SAFETY: the statement is whole until it is dropped, and nobody else has it. The values outlive this call, and at its
+        // end, however it ends, the statement is reset and its bindings are cleared: SQLite reads none of them afterwards.
+        unsafe {
+            let mut code = ffi::SQLITE_OK;
+            for (at, value) in (1..).zip(values) {
+                code = bind(statement, at, value);
+                if code != ffi::SQLITE_OK {
+                    break;
+                }
+            }
+            if code == ffi::SQLITE_OK {
+                code = ffi::sqlite3_step(statement);
+            }
+            let outcome = if code == ffi::SQLITE_DONE { Ok(()) } else { Err(error(self.database, code)) };
+            ffi::sqlite3_reset(statement);
+            ffi::sqlite3_clear_bindings(statement);
+            outcome
+        }
+    }
+}
+
+/// # Safety
+/// The statement is whole, and `value` outlives the binding.
+unsafe fn bind(statement: *mut ffi::sqlite3_stmt, at: c_int, value: &Value<'_>) -> c_int {
+    // SAFETY: the caller's; no destructor means that the bytes are not copied.
+    unsafe {
+        match *value {
+            Value::Null => ffi::sqlite3_bind_null(statement, at),
+            Value::Int(value) => ffi::sqlite3_bind_int64(statement, at, value),
+            Value::Text(text) => ffi::sqlite3_bind_text64(
+                statement,
+                at,
+                text.as_ptr().cast(),
+                text.len() as u64,
+                None,
+                ffi::SQLITE_UTF8 as u8,
+            ),
+            Value::Blob(bytes) => {
+                ffi::sqlite3_bind_blob64(statement, at, bytes.as_ptr().cast(), bytes.len() as u64, None)
+            }
+        }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, and finalised once, here.
+        unsafe { ffi::sqlite3_finalize(self.statement.as_ptr()) };
+    }
+}
+
+fn error(database: *mut ffi::sqlite3, code: c_int) -> rusqlite::Error {
+    // SAFETY: the connection is open; its message is a string of its own until its next call.
+    let message = unsafe { std::ffi::CStr::from_ptr(ffi::sqlite3_errmsg(database)) };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.to_string_lossy().into_owned()))
+}
