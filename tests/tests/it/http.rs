@@ -211,6 +211,30 @@ async fn connections_are_kept_and_requests_may_follow_at_once() {
 }
 
 #[tokio::test]
+async fn a_stream_is_not_held_back_by_a_request_behind_it() {
+    let demo = demo().await;
+    let gateway = Setup::demo(&demo).start().await;
+    let client = gateway.client().await;
+    let mut socket = client.socket().await;
+    let stream = client.request(PATH, &chat("demo/demo-slow", "tell me about gates", true).to_string());
+    socket
+        .write_all(format!("{stream}GET /healthz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut text = String::new();
+    while !text.contains("\"content\"") {
+        let mut piece = [0; 4096];
+        let read = within(10, "the first token", socket.read(&mut piece)).await.unwrap();
+        assert!(read > 0, "it closed after {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    assert_eq!(demo.stats().active, 1, "the stream is under way");
+    text.push_str(&to_the_end(&mut socket, 30).await);
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
+    assert!(text.find("[DONE]") < text.find("\"status\":\"ok\""), "{text}");
+}
+
+#[tokio::test]
 async fn http_1_0_is_answered_and_closed() {
     let demo = demo().await;
     let gateway = Setup::demo(&demo).start().await;
