@@ -92,8 +92,9 @@ impl Installation {
                 FEW = crate::run::FEW_DELTAS,
             );
         }
+        let reads = setup.plugins == Plugins::Content;
         for (name, content) in
-            [("openai", true), ("anthropic", true), ("policy-rules", false), ("router-heuristic", false), ("pii", true)]
+            [("openai", true), ("anthropic", true), ("policy-rules", false), ("router-heuristic", reads), ("pii", true)]
         {
             let enabled = match name {
                 "policy-rules" | "router-heuristic" => setup.plugins != Plugins::None,
@@ -106,6 +107,9 @@ impl Installation {
                 (Instances::Warm, false) => "shared",
             };
             let _ = write!(text, "\n[plugin.{name}]\nenabled = {enabled}\nisolation = \"{isolation}\"\n");
+            if !content {
+                let _ = write!(text, "access = {{ content_read = false }}\n");
+            }
         }
         text.push_str(POLICY);
         text
