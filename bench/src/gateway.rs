@@ -108,7 +108,7 @@ impl Installation {
             };
             let _ = write!(text, "\n[plugin.{name}]\nenabled = {enabled}\nisolation = \"{isolation}\"\n");
             if !content {
-                let _ = write!(text, "access = {{ content_read = false }}\n");
+                text.push_str("access = { content_read = false }\n");
             }
         }
         text.push_str(POLICY);

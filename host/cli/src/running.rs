@@ -70,6 +70,7 @@ impl Running {
             let lines = problems.iter().map(|problem| format!("plugin {}: {}", problem.plugin, problem.reason));
             anyhow::Error::msg(lines.collect::<Vec<_>>().join("; "))
         })?;
+        warn_of_strangers(&self.plugins, config.plugin.keys().map(String::as_str));
         self.gateway.reconfigure(config).map_err(anyhow::Error::msg)
     }
 
@@ -115,6 +116,7 @@ async fn start_plugins(
         Box::new(move |set: &[_]| gateway.publish(set))
     };
     // Compiling takes seconds where the cache is cold, and the manager waits for its first set.
+    let names: Vec<String> = settings.keys().cloned().collect();
     let open: HashSet<String> =
         settings.iter().filter(|(_, one)| one.failure == FailureMode::Open).map(|(name, _)| name.clone()).collect();
     let started =
@@ -140,7 +142,16 @@ async fn start_plugins(
          section",
         missing.join("; ")
     );
+    warn_of_strangers(&plugins, names.iter().map(String::as_str));
     Ok(plugins)
+}
+
+/// A section for a plugin that is not there may be one that was misspelt, and its plugin then runs without it.
+fn warn_of_strangers<'a>(plugins: &PluginManager, sections: impl Iterator<Item = &'a str>) {
+    let known: HashSet<String> = plugins.status().into_iter().map(|status| status.name).collect();
+    for section in sections.filter(|section| !known.contains(*section)) {
+        tracing::warn!(section = format!("plugin.{section}"), "there is no plugin of that name");
+    }
 }
 
 async fn trim(gateway: std::sync::Weak<Gateway>) {

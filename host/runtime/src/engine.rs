@@ -26,8 +26,8 @@ const KEEP_RESIDENT: usize = 512 << 10;
 const CORE_INSTANCES: u32 = 8;
 
 /// A program that compiles components apart from this process, whose compiler would leave some 60 MB resident. It is given
-/// the component on standard input and writes the compiled code to standard output: see [`compile_standard_input`]
-/// (crate::compile_standard_input).
+/// the component on standard input and writes the compiled code to standard output: see
+/// [`compile_standard_input`](crate::compile_standard_input).
 #[derive(Debug, Clone)]
 pub struct Compiler {
     pub program: PathBuf,

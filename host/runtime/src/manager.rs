@@ -57,8 +57,8 @@ pub struct PluginManager {
 }
 
 impl PluginManager {
-    /// Loads everything present, publishes it, and watches from then on. Files that do not load are in [`status`]
-    /// (PluginManager::status) and in the log, and stop nothing. `settings` are by plugin name; a plugin without has the
+    /// Loads everything present, publishes it, and watches from then on. Files that do not load are in
+    /// [`status`](PluginManager::status) and in the log, and stop nothing. `settings` are by plugin name; a plugin without has the
     /// defaults.
     pub fn start(
         runtime: Arc<Runtime>,

@@ -67,7 +67,7 @@ pub struct RequestRow<'a> {
     pub total_us: u64,
     /// A JSON array.
     pub tags: Option<&'a str>,
-    /// The whole receipt as [`crate::receipt`] keeps it; absent where it was too long.
+    /// The whole receipt as `crate::receipt` keeps it; absent where it was too long.
     #[serde(with = "bytes")]
     pub receipt: Option<&'a [u8]>,
 }

@@ -1,8 +1,8 @@
 //! Finds personal data and secrets in requests and answers, and masks, blocks or reports them.
 //!
-//! A text goes through [`scan`] (the finders, where [`trigger`] bytes stand), then [`resolve`] (one list, no overlaps). In a
+//! A text goes through `scan` (the finders, where `trigger` bytes stand), then `resolve` (one list, no overlaps). In a
 //! stream the last bytes from which a match may still grow are held; a secret longer than that is masked as it goes, and
-//! [`stream`] remembers that it does. Built-in kinds are scanned by hand-written finders, so that a fresh instance costs
+//! `stream` remembers that it does. Built-in kinds are scanned by hand-written finders, so that a fresh instance costs
 //! nothing to set up; regular expressions exist only for the operator's own patterns.
 //!
 //! Invariant: what is masked in a whole text is masked in a stream, wherever it was cut, and nothing else where values stand

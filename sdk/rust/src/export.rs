@@ -6,7 +6,7 @@ use crate::bindings::base::exports::portcullis::plugin::plugin::Guest;
 use crate::manifest::Manifest;
 use crate::{Plugin, logging, plugin};
 
-/// The one configured value of a plugin type within an instance. Implemented by [`export!`](crate::export).
+/// The one configured value of a plugin type within an instance. Implemented by [`export!`](macro@crate::export).
 pub trait Instance: Plugin {
     /// The plugin as last configured; with an empty configuration if it never was.
     fn instance() -> &'static Self;

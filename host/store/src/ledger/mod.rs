@@ -1,9 +1,9 @@
 //! The ledger: reserve, then settle, refund or quarantine. Keeps invariants 2 and 3.
 //!
 //! Nothing may be dispatched without a [`Reservation`], and a reservation has no way out but its three ends; dropping one
-//! quarantines it. Reserving and ending append to a journal in memory-mapped files ([`journal`]): no database, no system
-//! call, and yet they survive `kill -9`. One task ([`writer`]) reads the journal behind them and writes the database in
-//! groups. Opening a ledger first writes what dead processes left ([`replay`]), each reservation exactly once.
+//! quarantines it. Reserving and ending append to a journal in memory-mapped files (`journal`): no database, no system
+//! call, and yet they survive `kill -9`. One task (`writer`) reads the journal behind them and writes the database in
+//! groups. Opening a ledger first writes what dead processes left (`replay`), each reservation exactly once.
 //!
 //! When the database is slow the journal grows on disk, not in memory. At [`LedgerOptions::segments`] new reservations are
 //! refused, and usage rows of requests that sent nothing; rows of those that did have a quarter more room,

@@ -1,7 +1,7 @@
 //! A request of the internal representation as a Chat Completions request.
 //!
 //! A request that came in this format goes out as it came, fields of its own included. One from another protocol is fitted to
-//! what the catalogue says of the model (see [`crate::catalogue`]), and what does not fit is noted:
+//! what the catalogue says of the model (see `crate::catalogue`), and what does not fit is noted:
 //!
 //! - The limit on output is `max_completion_tokens`, which every current model takes (`max_tokens` is refused by reasoning models).
 //! - A budget of thinking becomes `reasoning_effort`: up to 1,024 tokens `low`, up to 8,192 `medium`, above `high`. The
