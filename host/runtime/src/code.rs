@@ -1,7 +1,8 @@
 //! One component, compiled, linked and type-checked: what its instances are made of.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use wasmtime::component::InstancePre;
 
@@ -23,9 +24,40 @@ pub(crate) struct Code {
     _counted: Counted,
 }
 
+/// Components in memory by their hash. A version that requests still hold is the same component when its file comes back: its
+/// code is not mapped a second time.
+#[derive(Default)]
+pub(crate) struct Living(Mutex<HashMap<String, Weak<Code>>>);
+
+impl Living {
+    fn find(&self, hash: &str) -> Option<Arc<Code>> {
+        self.lock().get(hash)?.upgrade()
+    }
+
+    fn keep(&self, code: &Arc<Code>) {
+        let mut all = self.lock();
+        all.retain(|_, code| code.strong_count() > 0);
+        all.insert(code.hash.clone(), Arc::downgrade(code));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<Code>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Code {
+    /// The component with this hash, which is compiled and linked unless it is in memory.
+    pub fn of(runtime: &Arc<Runtime>, shape: &Shape, bytes: &[u8], hash: String) -> Result<Arc<Code>, LoadError> {
+        if let Some(code) = runtime.living.find(&hash) {
+            return Ok(code);
+        }
+        let code = Arc::new(Code::new(runtime.clone(), shape, bytes, hash)?);
+        runtime.living.keep(&code);
+        Ok(code)
+    }
+
     /// Compiles and links. Nothing can be called before [`Code::check_types`].
-    pub fn new(runtime: Arc<Runtime>, shape: &Shape, bytes: &[u8], hash: String) -> Result<Code, LoadError> {
+    fn new(runtime: Arc<Runtime>, shape: &Shape, bytes: &[u8], hash: String) -> Result<Code, LoadError> {
         let component = cache::compiled(&runtime, bytes, &hash)?;
         if let Some(needed) = component.resources_required()
             && needed.max_initial_memory_size.is_some_and(|size| size > runtime.options.max_memory_bytes as u64)

@@ -11,6 +11,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 
 use crate::bindings::shared::portcullis::plugin::log;
 use crate::cache::Cache;
+use crate::code::Living;
 use crate::error::RuntimeError;
 use crate::health::HealthPolicy;
 use crate::host::HostState;
@@ -90,6 +91,7 @@ pub struct Runtime {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) cache: Option<Cache>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) living: Living,
     linker: Linker<HostState>,
     wasi_linker: Linker<HostState>,
 }
@@ -115,7 +117,16 @@ impl Runtime {
         log::add_to_linker::<_, HasSelf<_>>(&mut wasi_linker, |state| state).map_err(engine_error)?;
         wasi::link(&mut wasi_linker).map_err(engine_error)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Arc::new(Runtime { options, engine, ticker, cache, counts: Arc::default(), linker, wasi_linker }))
+        Ok(Arc::new(Runtime {
+            options,
+            engine,
+            ticker,
+            cache,
+            counts: Arc::default(),
+            living: Living::default(),
+            linker,
+            wasi_linker,
+        }))
     }
 
     pub fn options(&self) -> &RuntimeOptions {

@@ -90,7 +90,7 @@ pub(crate) fn load(
     within_limit(runtime, bytes.len() as u64)?;
     let shape = component::shape(bytes)?;
     let begin = Instant::now();
-    let code = Arc::new(Code::new(runtime.clone(), &shape, bytes, hash(bytes))?);
+    let code = Code::of(runtime, &shape, bytes, hash(bytes))?;
     let compile = begin.elapsed();
     let manifest = Arc::new(describe(&code, name, settings)?);
     check_manifest(&manifest, name, &shape)?;
