@@ -133,7 +133,7 @@ fn string_in(value: &str) -> Option<Cow<'_, str>> {
 /// Stable over the turns of a conversation: of the caller and the beginning of the first prompt, which later turns repeat.
 fn seed(key_id: &str, route: &Route, body: &str, top: &TopLevel<'_>) -> u64 {
     const PREFIX: usize = 96;
-    let conversation = route.prompts.first().and_then(|pattern| top.get(pattern.head()?));
+    let conversation = route.prompts.iter().find_map(|pattern| top.get(pattern.head()?));
     let opening = conversation.map_or("", |range| &body[range]);
     // The first message's own text, cut before a later turn could reach into the prefix.
     let end = opening.char_indices().nth(PREFIX).map_or(opening.len(), |(at, _)| at);

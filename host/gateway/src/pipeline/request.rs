@@ -55,14 +55,15 @@ impl Exchange {
         {
             edits.replace(at.clone(), json::quote(&offer.name)).map_err(unspliceable)?;
         }
-        if let Some(limit) = self.attempt_output_limit {
-            let is_lower = self.facts.max_output_tokens.is_none_or(|asked| limit < asked);
+        // Looking for the places costs a walk past the conversation, so the limits are compared first.
+        let asked = self.facts.max_output_tokens;
+        if let Some(limit) = self.attempt_output_limit.filter(|limit| asked.is_none_or(|asked| *limit < asked)) {
             let places = self.route.output_limit.iter();
             let mut present: Vec<_> = places.filter(|at| json::locate(body, at).is_some()).collect();
             if present.is_empty() {
                 present.extend(self.route.output_limit.first());
             }
-            for at in present.into_iter().filter(|_| is_lower) {
+            for at in present {
                 edits.set(body, at, &limit.to_string()).map_err(unspliceable)?;
             }
         }
