@@ -20,6 +20,9 @@ const SETTLED: usize = 100;
 /// How long the provider takes: with this many at once, some four hundred requests a second.
 const TAKES: Duration = Duration::from_secs(5);
 
+/// How long a stream lasts.
+const LASTS: Duration = Duration::from_secs(30);
+
 /// Two versions of each plugin, that differ in their hash alone, and the link that chooses.
 struct Swapper {
     plugins: Vec<(&'static str, [(PathBuf, String); 2])>,
@@ -130,7 +133,9 @@ async fn a_thousand_swaps_under_load() {
     for number in 0..STREAMS {
         tasks.spawn(streams(client.clone(), number, Arc::clone(&counts)));
     }
-    tokio::time::sleep(TAKES + Duration::from_secs(1)).await;
+    // The load itself must have come to rest, or its own growth would count as the swaps': a stream lasts 30 s (1,500 tokens of
+    // 20 ms), and until each has been followed by another they all began at the same moment.
+    tokio::time::sleep(LASTS + TAKES).await;
 
     let began = Instant::now();
     let mut swapper = Swapper::new(&gateway);

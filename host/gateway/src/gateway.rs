@@ -48,7 +48,7 @@ impl Gateway {
     pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, String> {
         let config = Arc::new(config);
         let health = HealthRegistry::default();
-        let snapshot = Snapshot::build(Arc::clone(&config), &[], &health)?;
+        let snapshot = Snapshot::build(Arc::clone(&config), &[], &health, None)?;
         Ok(Arc::new(Gateway {
             current: ArcSwap::from_pointee(snapshot),
             inputs: Mutex::new(Inputs { config, plugins: Vec::new() }),
@@ -72,7 +72,8 @@ impl Gateway {
     /// Why the set cannot serve (routes that conflict, malformed pointers, …); the old one then stays.
     pub fn publish(&self, plugins: &[Arc<Plugin>]) -> Result<(), String> {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health)?;
+        let former = self.snapshot();
+        let snapshot = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health, Some(&former))?;
         inputs.plugins = plugins.to_vec();
         self.current.store(Arc::new(snapshot));
         Ok(())
@@ -84,7 +85,7 @@ impl Gateway {
     /// As [`publish`](Self::publish).
     pub fn check(&self, config: &Config) -> Result<(), String> {
         let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::build(Arc::new(config.clone()), &inputs.plugins, &self.health).map(|_| ())
+        Snapshot::build(Arc::new(config.clone()), &inputs.plugins, &self.health, None).map(|_| ())
     }
 
     /// Puts a new configuration in service. What is read at start only keeps its value.
@@ -94,7 +95,8 @@ impl Gateway {
     pub fn reconfigure(&self, config: Config) -> Result<(), String> {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Arc::new(config);
-        let snapshot = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health)?;
+        let former = self.snapshot();
+        let snapshot = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health, Some(&former))?;
         inputs.config = config;
         self.current.store(Arc::new(snapshot));
         Ok(())

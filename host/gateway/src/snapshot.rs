@@ -11,8 +11,8 @@ use crate::upstream::{Health, HealthSettings};
 
 pub struct Snapshot {
     pub config: Arc<Config>,
-    pub routes: RouteTable,
-    pub catalog: Catalog,
+    pub routes: Arc<RouteTable>,
+    pub catalog: Arc<Catalog>,
     pub policies: Vec<Stage>,
     pub guards: Vec<Stage>,
     /// The router that decides: the first by order.
@@ -28,9 +28,17 @@ pub struct Stage {
 }
 
 impl Snapshot {
+    /// Builds the tables; those whose plugins and configuration are the `former` snapshot's are shared with it, so that a swap of
+    /// one plugin costs what that plugin brings, also while requests hold many snapshots.
+    ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn build(config: Arc<Config>, plugins: &[Arc<Plugin>], health: &HealthRegistry) -> Result<Self, String> {
+    pub fn build(
+        config: Arc<Config>,
+        plugins: &[Arc<Plugin>],
+        health: &HealthRegistry,
+        former: Option<&Snapshot>,
+    ) -> Result<Self, String> {
         let settings = HealthSettings {
             failures: config.routing.breaker_failures.max(1),
             cooldown_ms: config.routing.breaker_cooldown_ms,
@@ -45,8 +53,16 @@ impl Snapshot {
                 .collect()
         };
         Ok(Snapshot {
-            routes: RouteTable::build(plugins)?,
-            catalog: Catalog::build(&config, plugins, &|name| health.of(name, || Health::new(settings)))?,
+            routes: match former.filter(|former| former.has_same(Role::Dialect, plugins)) {
+                Some(former) => Arc::clone(&former.routes),
+                None => Arc::new(RouteTable::build(plugins)?),
+            },
+            catalog: match former
+                .filter(|former| Arc::ptr_eq(&former.config, &config) && former.has_same(Role::Provider, plugins))
+            {
+                Some(former) => Arc::clone(&former.catalog),
+                None => Arc::new(Catalog::build(&config, plugins, &|name| health.of(name, || Health::new(settings)))?),
+            },
             policies: stages(Role::Policy),
             guards: stages(Role::Guard),
             router: with(Role::Router).next().cloned(),
@@ -54,6 +70,14 @@ impl Snapshot {
             plugins: plugins.to_vec(),
             config,
         })
+    }
+
+    /// Whether the plugins of a role are the very same.
+    fn has_same(&self, role: Role, plugins: &[Arc<Plugin>]) -> bool {
+        fn of(role: Role, plugins: &[Arc<Plugin>]) -> impl Iterator<Item = *const Plugin> {
+            plugins.iter().filter(move |plugin| plugin.roles().contains(&role)).map(Arc::as_ptr)
+        }
+        of(role, &self.plugins).eq(of(role, plugins))
     }
 
     /// Whether chat requests can be served: a dialect to take them and a model to send them to.
