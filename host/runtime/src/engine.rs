@@ -23,6 +23,15 @@ use crate::wasi;
 const GUEST_STACK: usize = 256 << 10;
 /// Of each idle slot, kept mapped so that the next instance does not fault it in again: about what one call touches.
 const KEEP_RESIDENT: usize = 512 << 10;
+/// Idle slots that keep the memory of the module they last held, [`KEEP_RESIDENT`] at most each. Calls are synchronous, so a slot
+/// per thread and plugin serves them all; more only keep what modules swapped out long ago have left: with 64, memory grew by 37 KB a
+/// swap until all were taken.
+fn warm_slots() -> u32 {
+    const PLUGINS: u32 = 6;
+    let threads = std::thread::available_parallelism().map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(1));
+    threads.saturating_mul(PLUGINS).max(16)
+}
+
 /// Core modules of one component: the plugin, `wit-component`'s shims, and an adapter's where there is one.
 const CORE_INSTANCES: u32 = 8;
 
@@ -196,7 +205,7 @@ pub(crate) fn configuration(pool: Option<&RuntimeOptions>) -> Config {
             .max_memory_size(options.max_memory_bytes)
             // No call is asynchronous: guests run on the caller's stack.
             .total_stacks(0)
-            .max_unused_warm_slots(count.min(64))
+            .max_unused_warm_slots(count.min(warm_slots()))
             .linear_memory_keep_resident(KEEP_RESIDENT)
             .table_keep_resident(64 << 10)
             .pagemap_scan(Enabled::Auto);
