@@ -150,12 +150,13 @@ Portcullis is running.
              from {plugins} (drop, replace or remove a file: it is live at once)
   config     {config} (read again when it changes)
 
-A streamed answer through a dialect, a policy, a guard, a router and a provider, each a WebAssembly component:
+A streamed answer through a dialect, a policy, a guard, a router and a provider, each a WebAssembly component
+(OpenAI's protocol to Anthropic's; with "model":"auto" the router chooses, and where protocols agree the bytes pass through):
 
   curl -N {base}/v1/chat/completions \
     -H 'Authorization: Bearer {key}' \
     -H 'Content-Type: application/json' \
-    -d '{{"model":"auto","stream":true,"messages":[{{"role":"user","content":"Hello! I am ada@example.org."}}]}}'
+    -d '{{"model":"demo-anthropic/demo","stream":true,"messages":[{{"role":"user","content":"Hello! I am ada@example.org."}}]}}'
 
 Its receipt (the id is in the answer's x-portcullis-request-id header; add -i to see it):
 
