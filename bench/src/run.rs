@@ -1,6 +1,5 @@
 //! Runs the scenarios: rounds of windows, gateway and bare proxy in turn.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::report::Row;
 use crate::scenario::{Instances, LARGE, Plugins, SMALL, Setup, Upstream, Work};
 use crate::stats::median;
 use crate::target::Target;
-use crate::{bodies, goals, latency};
+use crate::{bodies, goals, latency, upstream};
 
 /// Deltas of the streams whose first token is timed.
 pub const FEW_DELTAS: u32 = 8;
@@ -39,7 +38,7 @@ pub struct Plan {
 pub struct Runner {
     pub plan: Plan,
     pub cores: Cores,
-    pub upstream: SocketAddr,
+    pub upstream: upstream::Upstream,
     pub installation: Installation,
 }
 
@@ -56,7 +55,7 @@ impl Runner {
     /// # Errors
     /// A process does not start or a request fails.
     pub fn run(&self, mut done: impl FnMut(&Row)) -> Result<Vec<Row>> {
-        let bare = Target::bare(&self.cores, self.upstream)?;
+        let bare = Target::bare(&self.cores, self.upstream.address)?;
         let mut rows = Vec::new();
         let mut keep = |mut row: Row, rows: &mut Vec<Row>| {
             // The goals are the gateway's; the proxy against itself has none but to be its own equal.
@@ -106,9 +105,9 @@ impl Runner {
 
     fn target(&self, setup: Setup) -> Result<Target> {
         if self.plan.against_itself {
-            return Target::bare(&self.cores, self.upstream);
+            return Target::bare(&self.cores, self.upstream.address);
         }
-        self.installation.start(setup, &self.cores, self.upstream).map(|(target, _)| target)
+        self.installation.start(setup, &self.cores, self.upstream.address).map(|(target, _)| target)
     }
 
     /// Idle memory is read once, where every plugin is loaded.
@@ -149,14 +148,14 @@ impl Runner {
             (bare, Load::connect(bare.address, bare.request(body), connections)?),
         ];
         for (_, load) in &mut loads {
-            load.run(self.plan.window / 2)?;
+            load.run(&self.upstream.thread, self.plan.window / 2)?;
         }
         let mut pair = Pair { gateway: Vec::new(), bare: Vec::new(), busy: 1.0 };
         for _ in 0..self.plan.rounds {
             for (index, (target, load)) in loads.iter_mut().enumerate() {
                 let before = target.process.cpu()?;
                 let started = std::time::Instant::now();
-                let answered = load.run(self.plan.window)?;
+                let answered = load.run(&self.upstream.thread, self.plan.window)?;
                 let wall = started.elapsed();
                 let spent = target.process.cpu()? - before;
                 let each = spent.as_secs_f64() * 1e6 / (answered as f64 * units);
@@ -199,8 +198,11 @@ impl Runner {
     ) -> Result<[Histogram<u64>; 3]> {
         let schedule = Schedule { connections: 4, rate, time: self.plan.window };
         let direct = bodies::request("/v1/chat/completions", Some("demo"), body);
-        let targets =
-            [(gateway.address, gateway.request(body)), (bare.address, bare.request(body)), (self.upstream, direct)];
+        let targets = [
+            (gateway.address, gateway.request(body)),
+            (bare.address, bare.request(body)),
+            (self.upstream.address, direct),
+        ];
         let mut all = [Histogram::new(3)?, Histogram::new(3)?, Histogram::new(3)?];
         for _ in 0..self.plan.rounds {
             for ((address, request), histogram) in targets.iter().zip(&mut all) {
@@ -240,7 +242,7 @@ impl Runner {
         self.target(setup)?;
         let mut times = Vec::new();
         for _ in 0..self.plan.rounds.max(3) {
-            let (_, taken) = self.installation.start(setup, &self.cores, self.upstream)?;
+            let (_, taken) = self.installation.start(setup, &self.cores, self.upstream.address)?;
             times.push(taken.as_secs_f64() * 1000.0);
         }
         Ok(Some(Row::number(NAME, median(&times).context("no rounds")?, Some(goals::START))))

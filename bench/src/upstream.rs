@@ -1,4 +1,4 @@
-//! The demo upstream on the load's cores, in a thread of this process.
+//! The demo upstream on the load's cores, in a thread of this process that carries the load as well.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -6,14 +6,23 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use portcullis_demo_upstream::{Options, serve};
+use tokio::runtime::Handle;
 
 use crate::cpus;
+
+/// The upstream, and the thread it runs on.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub address: SocketAddr,
+    /// For the load: see [`crate::load`].
+    pub thread: Handle,
+}
 
 /// Starts it; it serves until the program ends.
 ///
 /// # Errors
 /// No port is free, or the cores cannot be had.
-pub fn start(cores: Vec<usize>) -> Result<SocketAddr> {
+pub fn start(cores: Vec<usize>) -> Result<Upstream> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new().name("upstream".into()).spawn(move || {
         let run = || -> Result<()> {
@@ -22,7 +31,7 @@ pub fn start(cores: Vec<usize>) -> Result<SocketAddr> {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
                 let server = serve(listener, Options::default())?;
-                sender.send(Ok(server.address()))?;
+                sender.send(Ok(Upstream { address: server.address(), thread: Handle::current() }))?;
                 std::future::pending().await
             })
         };

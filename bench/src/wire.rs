@@ -1,7 +1,7 @@
 //! A client that costs next to nothing: it writes bytes and reads until an answer has ended. It understands just enough of
 //! HTTP/1.1 for that: a status line, a length, or chunks; one answer is under way at a time.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,15 @@ pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
     filled: usize,
+    waits: bool,
+    /// What is known of the answer under way.
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    head: Option<Head>,
+    marked: Option<Instant>,
 }
 
 /// An answer that has been read.
@@ -33,7 +42,27 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self { stream, buffer: vec![0; 64 << 10], filled: 0 })
+        Ok(Self { stream, buffer: vec![0; 64 << 10], filled: 0, waits: true, under_way: None })
+    }
+
+    /// From now on nothing waits: for use with [`Client::write_some`] and [`Client::read_some`] only.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn never_wait(&mut self) -> Result<()> {
+        self.waits = false;
+        Ok(self.stream.set_nonblocking(true)?)
+    }
+
+    /// Writes what the connection takes at this moment and returns how many bytes that was.
+    ///
+    /// # Errors
+    /// The connection has broken.
+    pub fn write_some(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self.stream.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => Ok(written?),
+        }
     }
 
     /// # Errors
@@ -47,32 +76,50 @@ impl Client {
     /// # Errors
     /// The connection breaks, or what comes is not an answer.
     pub fn read(&mut self, mark: Option<&[u8]>) -> Result<Answer> {
-        self.filled = 0;
-        let mut head = None;
-        let mut marked = None;
         loop {
-            if self.filled == self.buffer.len() {
-                self.buffer.resize(self.buffer.len() * 2, 0);
-            }
-            let read = self.stream.read(&mut self.buffer[self.filled..]).context("no answer")?;
-            ensure!(read > 0, "the connection was closed within an answer");
-            self.filled += read;
-            let bytes = &self.buffer[..self.filled];
-            if head.is_none() {
-                head = Head::parse(bytes)?;
-            }
-            let Some(head) = &head else { continue };
-            if let (Some(mark), None) = (mark, marked) {
-                marked = memmem::find(&bytes[head.length..], mark).map(|_| Instant::now());
-            }
-            let ended = match head.body {
-                Some(body) => bytes.len() >= head.length + body,
-                None => bytes[head.length - 2..].ends_with(LAST_CHUNK),
-            };
-            if ended {
-                return Ok(Answer { status: head.status, marked });
+            if let Some(answer) = self.read_some(mark)? {
+                return Ok(answer);
             }
         }
+    }
+
+    /// Reads once, and returns the answer where that was its end.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub fn read_some(&mut self, mark: Option<&[u8]>) -> Result<Option<Answer>> {
+        let under_way = self.under_way.get_or_insert_with(|| {
+            self.filled = 0;
+            UnderWay::default()
+        });
+        if self.filled == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let read = match self.stream.read(&mut self.buffer[self.filled..]) {
+            // Of a connection that waits, this is the time limit.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.waits => return Ok(None),
+            read => read.context("no answer")?,
+        };
+        ensure!(read > 0, "the connection was closed within an answer");
+        self.filled += read;
+        let bytes = &self.buffer[..self.filled];
+        if under_way.head.is_none() {
+            under_way.head = Head::parse(bytes)?;
+        }
+        let Some(head) = &under_way.head else { return Ok(None) };
+        if let (Some(mark), None) = (mark, under_way.marked) {
+            under_way.marked = memmem::find(&bytes[head.length..], mark).map(|_| Instant::now());
+        }
+        let ended = match head.body {
+            Some(body) => bytes.len() >= head.length + body,
+            None => bytes[head.length - 2..].ends_with(LAST_CHUNK),
+        };
+        if !ended {
+            return Ok(None);
+        }
+        let answer = Answer { status: head.status, marked: under_way.marked };
+        self.under_way = None;
+        Ok(Some(answer))
     }
 
     /// The last answer's body, as it was sent (chunk sizes included).
@@ -95,6 +142,7 @@ impl Client {
     }
 }
 
+#[derive(Debug)]
 struct Head {
     status: u16,
     /// Bytes up to and with the empty line.
