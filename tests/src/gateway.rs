@@ -125,10 +125,11 @@ impl Home {
     fn configure(&self, sections: &str) {
         let quoted = |path: &Path| Value::from(path.display().to_string()).to_string();
         let text = format!(
-            "[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\nrescan_seconds = 1\n{sections}",
+            "[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\nstate = {}\nrescan_seconds = 1\n{sections}",
             quoted(&self.path("portcullis.db")),
             quoted(&self.path("plugins")),
             quoted(&code_cache()),
+            quoted(&self.path("state")),
         );
         // Replaced at once: a file that is written in place is read half.
         let aside = self.path("portcullis.toml.new");

@@ -89,6 +89,7 @@ path = {store}
 [plugins]
 directory = {plugins}
 cache = {cache}
+state = {state}
 rescan_seconds = 1
 
 [providers.demo]
@@ -120,6 +121,7 @@ output = "1.25"
         store = quoted(&arguments.data.join("portcullis.db")),
         plugins = quoted(&arguments.plugins),
         cache = quoted(&arguments.data.join("cache")),
+        state = quoted(&arguments.data.join("plugins")),
     );
     for (name, variable, rest) in [
         ("openai", "OPENAI_API_KEY", "base_url = \"https://api.openai.com/v1\"\n"),

@@ -1,10 +1,13 @@
-//! `portcullis plugin`: what a plugin author asks.
+//! `portcullis plugin`: what a plugin's author asks, and what an operator does about versions that failed.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
-use portcullis_runtime::{PluginSettings, Runtime, RuntimeOptions, check_component};
+use portcullis_runtime::{PluginSettings, Quarantine, QuarantinedVersion, Runtime, RuntimeOptions, check_component};
+use serde_json::json;
+
+use crate::ConfigArgument;
 
 #[derive(Subcommand)]
 pub enum PluginAction {
@@ -17,14 +20,36 @@ pub enum PluginAction {
         #[arg(long, default_value = "{}")]
         config: String,
     },
+    /// List the versions that failed in service and do not serve again.
+    Quarantined {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lift a quarantine: a running gateway loads the version with its next look at the plugin folder, if it is still there.
+    Release {
+        /// The version's hash or the beginning of it, or the plugin's name for all of its versions.
+        version: String,
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
 }
 
 pub fn run(action: PluginAction) -> Result<()> {
-    let PluginAction::Check { files, config } = action;
+    match action {
+        PluginAction::Check { files, config } => check(&files, &config),
+        PluginAction::Quarantined { config, json } => list(&quarantine(&config)?, json),
+        PluginAction::Release { version, config } => release(quarantine(&config)?, &version),
+    }
+}
+
+fn check(files: &[PathBuf], config: &str) -> Result<()> {
     let runtime = Runtime::new(RuntimeOptions { development: true, ..RuntimeOptions::default() })?;
-    let settings = PluginSettings { configuration: serde_json::from_str(&config)?, ..PluginSettings::default() };
+    let settings = PluginSettings { configuration: serde_json::from_str(config)?, ..PluginSettings::default() };
     let mut failed = 0;
-    for file in &files {
+    for file in files {
         match check_component(&runtime, file, &settings) {
             Ok(report) => println!(
                 "{}: ok: {} {} ({:?}), {} bytes, {} vectors, {}",
@@ -44,6 +69,42 @@ pub fn run(action: PluginAction) -> Result<()> {
     }
     if failed > 0 {
         bail!("{failed} of {} files would not load", files.len());
+    }
+    Ok(())
+}
+
+fn quarantine(config: &ConfigArgument) -> Result<Quarantine> {
+    Ok(Quarantine::of(&config.load()?.plugins.state))
+}
+
+fn all(quarantine: &Quarantine) -> Result<Vec<QuarantinedVersion>> {
+    quarantine.list().context("the quarantine; `[plugins] state` says where it is")
+}
+
+fn list(quarantine: &Quarantine, json: bool) -> Result<()> {
+    let versions = all(quarantine)?;
+    if json {
+        println!("{}", json!(versions));
+        return Ok(());
+    }
+    println!("{:<24} {:<12} {:<12} HASH", "PLUGIN", "VERSION", "INSTEAD");
+    for one in versions {
+        let instead = one.instead.map_or("-".to_owned(), |instead| instead.version);
+        println!("{:<24} {:<12} {instead:<12} {}", one.plugin, one.version, one.hash);
+    }
+    Ok(())
+}
+
+fn release(mut quarantine: Quarantine, version: &str) -> Result<()> {
+    /// Fewer characters of a hash may mean another version tomorrow.
+    const SHORTEST: usize = 8;
+    let named =
+        |one: &QuarantinedVersion| one.plugin == version || version.len() >= SHORTEST && one.hash.starts_with(version);
+    let versions: Vec<_> = all(&quarantine)?.into_iter().filter(named).collect();
+    ensure!(!versions.is_empty(), "no quarantined version is `{version}`; `portcullis plugin quarantined` lists them");
+    for one in versions {
+        quarantine.release(&one.hash)?;
+        println!("released {} {} ({})", one.plugin, one.version, one.hash);
     }
     Ok(())
 }

@@ -92,6 +92,7 @@ pub fn runtime(config: &Config) -> Result<Arc<Runtime>> {
         std::env::current_exe().ok().map(|program| Compiler { program, arguments: vec!["compile-component".into()] });
     let options = RuntimeOptions {
         cache_dir: Some(config.plugins.cache.clone()),
+        state_dir: Some(config.plugins.state.clone()),
         compiler,
         development: config.server.development,
         max_instances: config.plugins.instances,
@@ -138,8 +139,8 @@ async fn start_plugins(
     // It may be the guard that everybody relies on: what it is cannot be known, since it does not load.
     ensure!(
         missing.is_empty(),
-        "cannot start without {}; mend or remove the file, or say `enabled = false` or `failure = \"open\"` in its \
-         section",
+        "cannot start without {}; mend or remove the file (`portcullis plugin release` lifts a quarantine), or say \
+         `enabled = false` or `failure = \"open\"` in its section",
         missing.join("; ")
     );
     warn_of_strangers(&plugins, names.iter().map(String::as_str));

@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 
 use crate::engine::{Compiler, Runtime, configuration};
 use crate::error::{LoadError, RuntimeError};
+use crate::files;
 
 /// Compiled components kept; past that the least recently written go.
 const MAX_FILES: usize = 256;
@@ -29,7 +30,7 @@ pub(crate) struct Cache {
 impl Cache {
     pub fn open(directory: &Path, engine: &Engine) -> Result<Cache, RuntimeError> {
         let refuse = |reason: String| RuntimeError::Cache { path: directory.display().to_string(), reason };
-        create(directory).map_err(|error| refuse(error.to_string()))?;
+        files::create_private(directory).map_err(|error| refuse(error.to_string()))?;
         trusted(directory).map_err(refuse)?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -61,17 +62,7 @@ impl Cache {
     }
 
     fn write(&self, hash: &str, code: &[u8]) -> std::io::Result<()> {
-        let path = self.path(hash);
-        let aside = self.directory.join(format!(".{hash}-{}.partial", std::process::id()));
-        // Left by a process of the same number that was killed.
-        let _ = fs::remove_file(&aside);
-        let written = private_file(&aside).and_then(|mut file| {
-            file.write_all(code)?;
-            fs::rename(&aside, &path)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&aside);
-        }
+        let written = files::write(&self.path(hash), code);
         self.prune();
         written
     }
@@ -188,28 +179,6 @@ pub fn compile_standard_input() -> std::process::ExitCode {
             std::process::ExitCode::from(status)
         }
     }
-}
-
-#[cfg(unix)]
-fn create(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn create(directory: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(directory)
-}
-
-#[cfg(unix)]
-fn private_file(path: &Path) -> std::io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-#[cfg(not(unix))]
-fn private_file(path: &Path) -> std::io::Result<fs::File> {
-    fs::OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// Ours, and nobody else's to write.

@@ -49,6 +49,9 @@ pub struct Compiler {
 pub struct RuntimeOptions {
     /// Where compiled code is kept; made with mode 0700 if missing. None compiles at every start.
     pub cache_dir: Option<PathBuf>,
+    /// Where it is kept which versions failed in service, and what they replaced; made with mode 0700 if missing. None forgets
+    /// it with the process.
+    pub state_dir: Option<PathBuf>,
     /// None compiles in this process.
     pub compiler: Option<Compiler>,
     /// Texts of plugins that see content reach the log.
@@ -70,6 +73,7 @@ impl Default for RuntimeOptions {
     fn default() -> Self {
         RuntimeOptions {
             cache_dir: None,
+            state_dir: None,
             compiler: None,
             development: false,
             max_instances: 1000,

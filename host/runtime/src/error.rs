@@ -62,9 +62,6 @@ pub enum LoadError {
     /// The gateway refused the set of plugins that this one would complete.
     #[error("does not fit the other plugins: {0}")]
     Conflict(String),
-    /// Rolled back for failures in service; loaded again once the file's content changes.
-    #[error("was withdrawn for failures in service")]
-    Quarantined,
 }
 
 impl LoadError {

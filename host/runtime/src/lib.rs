@@ -12,6 +12,7 @@ mod component;
 pub mod contract;
 mod engine;
 mod error;
+mod files;
 mod functions;
 mod golden;
 mod health;
@@ -33,7 +34,10 @@ pub use engine::{Compiler, Runtime, RuntimeOptions, RuntimeStatistics};
 pub use error::{CallError, LoadError, ManagerError, RuntimeError};
 pub use health::HealthPolicy;
 pub use load::{Report, check_bytes, check_component};
-pub use manager::{PluginManager, PluginProblem, PluginState, PluginStatus, Publish, RunningVersion};
+pub use manager::{
+    Instead, PluginManager, PluginProblem, PluginState, PluginStatus, Publish, Quarantine, QuarantinedVersion,
+    RunningVersion,
+};
 pub use plugin::Plugin;
-pub use session::Session;
+pub use session::{Behalf, Session};
 pub use settings::{Access, FailureMode, Isolation, PluginSettings};

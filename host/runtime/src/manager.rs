@@ -3,6 +3,9 @@
 //!
 //! Keeps invariant 8: a bad plugin file changes nothing.
 
+mod kept;
+mod loader;
+mod quarantine;
 mod set;
 mod slot;
 mod source;
@@ -24,6 +27,7 @@ use crate::settings::PluginSettings;
 use set::Set;
 use watch::Watch;
 
+pub use quarantine::{Instead, Quarantine, QuarantinedVersion};
 pub use status::{PluginProblem, PluginState, PluginStatus, RunningVersion};
 
 /// Called with each candidate set, ordered by (order, name). The gateway validates it, builds its tables and swaps its own

@@ -13,6 +13,9 @@ pub struct PluginsConfig {
     pub directory: PathBuf,
     /// Where compiled code is kept, by content hash. Default `.portcullis/cache`. Read at start only.
     pub cache: PathBuf,
+    /// Where it is kept which versions failed in service, and copies of what they replaced. No cache: without it they serve again
+    /// after a restart. Default `.portcullis/plugins`. Read at start only.
+    pub state: PathBuf,
     /// Seconds between looks at the folder for volumes that send no notice of change. Default 5. Read at start only.
     pub rescan_seconds: u64,
     /// Instances at once over all plugins. Default 256: calls are synchronous, so a few per worker thread and plugin do, and
@@ -25,6 +28,7 @@ impl Default for PluginsConfig {
         PluginsConfig {
             directory: PathBuf::from("plugins"),
             cache: PathBuf::from(".portcullis/cache"),
+            state: PathBuf::from(".portcullis/plugins"),
             rescan_seconds: 5,
             instances: 256,
         }

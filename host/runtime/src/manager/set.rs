@@ -2,43 +2,28 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Publish;
-use super::slot::{Seen, Slot};
-use super::source::{self, Stamp};
+use super::loader::{Change, Loader, Look};
+use super::slot::Slot;
+use super::source;
 use super::status::{PluginProblem, PluginState, Shared};
 use crate::engine::Runtime;
 use crate::error::LoadError;
-use crate::load;
 use crate::plugin::{Plugin, Withdraw};
 use crate::settings::PluginSettings;
 
 /// When a file that is being written is looked at again.
 const UNSETTLED: Duration = Duration::from_millis(100);
 
-/// What is to become of one name.
-enum Change {
-    Put(Arc<Plugin>),
-    Disable,
-    Remove,
-}
-
-/// What looking at one file gave.
-enum Look {
-    Unchanged,
-    Unsettled,
-    Changed(Change),
-}
-
 pub(super) struct Set {
-    runtime: Arc<Runtime>,
+    loader: Loader,
     directory: PathBuf,
     settings: HashMap<String, PluginSettings>,
     publish: Publish,
-    withdraw: Withdraw,
     shared: Arc<Shared>,
     slots: BTreeMap<String, Slot>,
     published: bool,
@@ -55,11 +40,10 @@ impl Set {
         shared: Arc<Shared>,
     ) -> Set {
         Set {
-            runtime,
+            loader: Loader::new(runtime, withdraw),
             directory,
             settings,
             publish,
-            withdraw,
             shared,
             slots: BTreeMap::new(),
             published: false,
@@ -90,14 +74,18 @@ impl Set {
         for (name, path) in files {
             let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(name.clone(), path.clone()));
             let settings = self.settings.get(&name).cloned().unwrap_or_default();
-            match look(&self.runtime, slot, &path, &settings, &self.withdraw) {
+            match self.loader.look(slot, &path, &settings) {
                 Look::Unchanged => {}
                 Look::Unsettled => wait = Some(UNSETTLED),
                 Look::Changed(change) => changes.push((name, change)),
             }
         }
-        if !changes.is_empty() && self.commit(changes) && self.retry_conflicts() {
-            wait = Some(Duration::ZERO);
+        if !changes.is_empty() && self.commit(changes) {
+            if self.retry_conflicts() {
+                wait = Some(Duration::ZERO);
+            }
+            let serving = |hash: &str| self.slots.values().any(|slot| slot.holds(hash));
+            self.loader.prune(serving);
         }
         let now = Instant::now();
         self.slots.values_mut().for_each(|slot| slot.settle(now));
@@ -121,7 +109,7 @@ impl Set {
         let mut problems = Vec::new();
         for (name, slot) in &mut self.slots {
             let wanted = settings.get(name).cloned().unwrap_or_default();
-            match changed_settings(&self.runtime, slot, wanted, &self.withdraw) {
+            match self.loader.under(slot, wanted) {
                 Ok(Some(change)) => changes.push((name.clone(), change)),
                 Ok(None) => {}
                 Err(error) => problems.push(PluginProblem { plugin: name.clone(), reason: error.to_string() }),
@@ -146,11 +134,12 @@ impl Set {
             let wanted = self.settings.get(&slot.name).cloned().unwrap_or_default();
             if let Some(previous) = &slot.previous
                 && *previous.settings() != wanted
-                && let Ok(previous) = previous.under(wanted, false, Some(self.withdraw.clone()))
+                && let Ok(previous) = previous.under(wanted, false, Some(self.loader.withdraw.clone()))
             {
                 slot.previous = Some(Arc::new(previous));
             }
-            if matches!(slot.state, PluginState::Rejected { .. }) {
+            let out = matches!(slot.state, PluginState::Quarantined { .. }) && slot.current.is_none();
+            if out || matches!(slot.state, PluginState::Rejected { .. }) {
                 // The old settings may have been why.
                 slot.seen = None;
             }
@@ -166,7 +155,7 @@ impl Set {
         else {
             return;
         };
-        slot.quarantined.insert(hash.to_owned());
+        self.loader.quarantine(&bad, slot.previous.as_deref());
         let reason = match slot.previous.clone() {
             Some(previous) => {
                 let version = previous.version().to_owned();
@@ -219,9 +208,9 @@ impl Set {
                 let mut changed = false;
                 let mut changes = changes;
                 // What goes makes room for what comes.
-                changes.sort_by_key(|(name, change)| match change {
-                    Change::Remove | Change::Disable => (0, 0, name.clone()),
-                    Change::Put(plugin) => (1, plugin.settings().order, name.clone()),
+                changes.sort_by_key(|(name, change)| match change.plugin() {
+                    None => (0, 0, name.clone()),
+                    Some(plugin) => (1, plugin.settings().order, name.clone()),
                 });
                 for change in changes {
                     changed |= self.commit(vec![change]);
@@ -249,16 +238,21 @@ impl Set {
                     slot.replace(plugin);
                 }
             }
+            Change::Restore { plugin, reason } => {
+                if let Some(slot) = self.slots.get_mut(name) {
+                    slot.restore(plugin, reason);
+                }
+            }
         }
     }
 
     fn refuse(&mut self, name: &str, change: &Change, reason: &str) {
         let Some(slot) = self.slots.get_mut(name) else { return };
-        let reason = match change {
-            Change::Put(_) => LoadError::Conflict(reason.to_owned()).to_string(),
-            Change::Disable | Change::Remove => format!("the other plugins need it: {reason}"),
+        let reason = match change.plugin() {
+            Some(_) => LoadError::Conflict(reason.to_owned()).to_string(),
+            None => format!("the other plugins need it: {reason}"),
         };
-        slot.conflicts = matches!(change, Change::Put(_));
+        slot.conflicts = change.plugin().is_some();
         slot.enter(PluginState::Rejected { reason });
     }
 
@@ -276,9 +270,9 @@ impl Set {
         let mut plugins: BTreeMap<&str, &Arc<Plugin>> =
             self.slots.values().filter_map(|slot| Some((slot.name.as_str(), slot.current.as_ref()?))).collect();
         for (name, change) in changes {
-            match change {
-                Change::Put(plugin) => plugins.insert(name, plugin),
-                Change::Disable | Change::Remove => plugins.remove(name.as_str()),
+            match change.plugin() {
+                Some(plugin) => plugins.insert(name, plugin),
+                None => plugins.remove(name.as_str()),
             };
         }
         let mut plugins: Vec<Arc<Plugin>> = plugins.into_values().cloned().collect();
@@ -300,97 +294,4 @@ impl Set {
     fn show(&self) {
         self.shared.show(self.slots.values().map(Slot::row).collect());
     }
-}
-
-/// Looks whether a file is another than the one that was read last, and loads it if so.
-fn look(runtime: &Arc<Runtime>, slot: &mut Slot, path: &Path, settings: &PluginSettings, withdraw: &Withdraw) -> Look {
-    if !settings.enabled {
-        return match slot.state {
-            PluginState::Disabled => Look::Unchanged,
-            _ => Look::Changed(Change::Disable),
-        };
-    }
-    // A file that cannot be looked at is read for the error.
-    if let (Some(seen), Ok(stamp)) = (&slot.seen, Stamp::of(path))
-        && seen.stamp == stamp
-        && !seen.again
-    {
-        return Look::Unchanged;
-    }
-    let (bytes, stamp) = match source::read(runtime, path) {
-        Ok(read) => read,
-        Err(LoadError::Unsettled) => {
-            slot.enter(PluginState::Pending);
-            return Look::Unsettled;
-        }
-        Err(error) => {
-            slot.seen = None;
-            slot.enter(PluginState::Rejected { reason: error.to_string() });
-            return Look::Unchanged;
-        }
-    };
-    let hash = load::hash(&bytes);
-    let known = slot.seen.as_ref().is_some_and(|seen| seen.hash == hash) && slot.state != PluginState::Pending;
-    slot.seen = Some(Seen { again: stamp.is_fresh(), stamp, hash: hash.clone() });
-    if known {
-        return Look::Unchanged;
-    }
-    if slot.current.as_ref().is_some_and(|plugin| plugin.hash() == hash && plugin.settings() == settings) {
-        slot.enter(PluginState::Loaded);
-        return Look::Unchanged;
-    }
-    if slot.quarantined.contains(&hash) {
-        slot.enter(PluginState::Quarantined { reason: LoadError::Quarantined.to_string() });
-        return Look::Unchanged;
-    }
-    match loaded(runtime, slot, &bytes, settings, withdraw) {
-        Ok(plugin) => Look::Changed(Change::Put(plugin)),
-        Err(error) => {
-            if error.is_transient() {
-                // The next scan tries again, though the file is the same.
-                slot.seen = None;
-            }
-            slot.enter(PluginState::Rejected { reason: error.to_string() });
-            Look::Unchanged
-        }
-    }
-}
-
-fn loaded(
-    runtime: &Arc<Runtime>,
-    slot: &Slot,
-    bytes: &[u8],
-    settings: &PluginSettings,
-    withdraw: &Withdraw,
-) -> Result<Arc<Plugin>, LoadError> {
-    let replaces = slot.current.is_some();
-    let loaded = load::load(runtime, &slot.name, bytes, settings, replaces, Some(withdraw.clone()))?;
-    Ok(Arc::new(loaded.plugin))
-}
-
-/// What new settings make of one plugin; nothing where they are what it has.
-fn changed_settings(
-    runtime: &Arc<Runtime>,
-    slot: &mut Slot,
-    wanted: PluginSettings,
-    withdraw: &Withdraw,
-) -> Result<Option<Change>, LoadError> {
-    if !wanted.enabled {
-        return Ok((slot.state != PluginState::Disabled).then_some(Change::Disable));
-    }
-    if let Some(current) = &slot.current {
-        if *current.settings() == wanted {
-            return Ok(None);
-        }
-        let plugin = current.under(wanted, slot.previous.is_some(), Some(withdraw.clone()))?;
-        plugin.rehearse()?;
-        return Ok(Some(Change::Put(Arc::new(plugin))));
-    }
-    if slot.state == PluginState::Disabled {
-        let (bytes, stamp) = source::read(runtime, &slot.file)?;
-        let plugin = loaded(runtime, slot, &bytes, &wanted, withdraw)?;
-        slot.seen = Some(Seen { again: stamp.is_fresh(), stamp, hash: load::hash(&bytes) });
-        return Ok(Some(Change::Put(plugin)));
-    }
-    Ok(None)
 }

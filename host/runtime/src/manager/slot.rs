@@ -1,6 +1,5 @@
 //! One file of the directory, and what serves in its name.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -24,8 +23,6 @@ pub(super) struct Slot {
     pub current: Option<Arc<Plugin>>,
     /// What to go back to while `current` is on probation.
     pub previous: Option<Arc<Plugin>>,
-    /// Hashes of versions that failed in service.
-    pub quarantined: HashSet<String>,
     pub state: PluginState,
     pub since: SystemTime,
     /// Rejected for the sake of other plugins: tried again when those change.
@@ -40,7 +37,6 @@ impl Slot {
             seen: None,
             current: None,
             previous: None,
-            quarantined: HashSet::new(),
             state: PluginState::Pending,
             since: SystemTime::now(),
             conflicts: false,
@@ -57,7 +53,8 @@ impl Slot {
                 tracing::error!(plugin = %self.name, reason, serving = self.serving(), "plugin file rejected");
             }
             PluginState::Quarantined { reason } => {
-                tracing::error!(plugin = %self.name, reason, serving = self.serving(), "plugin version quarantined");
+                let hash = self.seen.as_ref().map_or("", |seen| &seen.hash);
+                tracing::error!(plugin = %self.name, hash, reason, serving = self.serving(), "plugin version quarantined");
             }
             PluginState::Disabled => tracing::info!(plugin = %self.name, "plugin disabled"),
             PluginState::Pending | PluginState::Loaded => {}
@@ -91,6 +88,17 @@ impl Slot {
         }
         self.conflicts = false;
         self.enter(PluginState::Loaded);
+    }
+
+    /// An older version serves in place of the file's, which is quarantined.
+    pub fn restore(&mut self, plugin: Arc<Plugin>, reason: String) {
+        (self.current, self.previous, self.conflicts) = (Some(plugin), None, false);
+        self.enter(PluginState::Quarantined { reason });
+    }
+
+    /// Whether a version serves or may be gone back to.
+    pub fn holds(&self, hash: &str) -> bool {
+        self.current.iter().chain(&self.previous).any(|plugin| plugin.hash() == hash)
     }
 
     /// The same version serves under other settings; what stands on disk fares as before.

@@ -4,6 +4,7 @@ mod cache;
 mod calls;
 mod checks;
 mod leaks;
+mod quarantine;
 mod support;
 mod swap;
 mod wasi;

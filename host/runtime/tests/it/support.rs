@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use portcullis_runtime::contract::policy::{Subject, Verdict};
 use portcullis_runtime::contract::types::{Caller, Context};
 use portcullis_runtime::{
-    CallError, HealthPolicy, Plugin, PluginManager, PluginSettings, PluginState, PluginStatus, Runtime, RuntimeOptions,
+    CallError, HealthPolicy, Plugin, PluginManager, PluginSettings, PluginState, PluginStatus, Quarantine, Runtime,
+    RuntimeOptions,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -143,6 +144,7 @@ pub struct Published {
 
 pub struct Served {
     pub directory: TempDir,
+    pub state: TempDir,
     pub published: Arc<Published>,
     pub manager: Arc<PluginManager>,
     pub runtime: Arc<Runtime>,
@@ -158,7 +160,12 @@ pub fn serve(files: &[(&str, &Guest)], settings: &[(&str, PluginSettings)]) -> S
 }
 
 pub fn serve_at(directory: TempDir, path: PathBuf, settings: &[(&str, PluginSettings)]) -> Served {
-    let runtime = runtime();
+    serve_from(directory, path, tempfile::tempdir().expect("a directory"), settings)
+}
+
+fn serve_from(directory: TempDir, path: PathBuf, state: TempDir, settings: &[(&str, PluginSettings)]) -> Served {
+    let state_dir = Some(state.path().join("state"));
+    let runtime = Runtime::new(RuntimeOptions { state_dir, ..options() }).expect("a runtime");
     let published = Arc::new(Published::default());
     let own = published.clone();
     let publish = Box::new(move |plugins: &[Arc<Plugin>]| {
@@ -171,7 +178,7 @@ pub fn serve_at(directory: TempDir, path: PathBuf, settings: &[(&str, PluginSett
     });
     let settings = settings.iter().map(|(name, settings)| (name.to_string(), settings.clone())).collect();
     let manager = PluginManager::start(runtime.clone(), path, settings, publish).expect("a manager");
-    Served { directory, published, manager, runtime }
+    Served { directory, state, published, manager, runtime }
 }
 
 impl Served {
@@ -200,6 +207,20 @@ impl Served {
             PluginState::Rejected { reason } | PluginState::Quarantined { reason } => reason,
             other => format!("not rejected: {other:?}"),
         }
+    }
+
+    /// Another process over the same folders.
+    pub fn restart(mut self, settings: &[(&str, PluginSettings)]) -> Served {
+        self.manager.shutdown();
+        let empty = || tempfile::tempdir().expect("a directory");
+        let directory = std::mem::replace(&mut self.directory, empty());
+        let state = std::mem::replace(&mut self.state, empty());
+        let path = directory.path().to_owned();
+        serve_from(directory, path, state, settings)
+    }
+
+    pub fn quarantine(&self) -> Quarantine {
+        Quarantine::of(&self.state.path().join("state"))
     }
 
     /// Waits for what is noticed by itself.
