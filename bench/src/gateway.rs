@@ -72,10 +72,11 @@ impl Installation {
     fn config(&self, setup: Setup, listen: SocketAddr, upstream: SocketAddr, folder: &Path) -> String {
         let quoted = |path: &Path| Value::from(path.display().to_string()).to_string();
         let mut text = format!(
-            "[server]\nlisten = \"{listen}\"\n\n[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\n",
+            "[server]\nlisten = \"{listen}\"\n\n[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\nstate = {}\n",
             quoted(&folder.join("data/portcullis.db")),
             quoted(&self.plugins),
             quoted(&self.scratch.join("cache")),
+            quoted(&folder.join("data/plugins")),
         );
         let (plugin, base, auth) = match setup.upstream {
             Upstream::Same => ("openai", format!("http://{upstream}/v1"), "bearer"),
