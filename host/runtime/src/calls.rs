@@ -5,7 +5,7 @@
 use crate::component::Role;
 use crate::contract::chat::{Event, Request, Response, Usage};
 use crate::contract::dialect::{EncodedEvents, ErrorReply, Head, ModelEntry, Reply};
-use crate::contract::guard::{Direction, Inspection, Replacement, Text};
+use crate::contract::guard::{Direction, Inspection, Replacement, Texts};
 use crate::contract::policy::{Attempt, Subject, Verdict};
 use crate::contract::provider::{AnswerHead, DecodedFrames, DecodedResponse, Reading, Target, UpstreamRequest};
 use crate::contract::router::{Candidate, Features, Plan};
@@ -128,7 +128,7 @@ impl Session {
         context: &Context,
         direction: Direction,
         state: &[u8],
-        texts: &[Text],
+        texts: &Texts,
     ) -> Answer<Inspection> {
         let mut answer = call!(self, Guard, guard, inspect(context, direction, state, texts))?;
         if let Ok(inspection) = &mut answer

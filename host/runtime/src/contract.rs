@@ -34,8 +34,28 @@ pub mod router {
 /// Findings in texts.
 pub mod guard {
     pub use crate::bindings::guard::exports::portcullis::plugin::guard::{
-        Direction, Finding, Hold, Inspection, PlaceKind, Replacement, Text, Verdict,
+        Direction, Finding, Hold, Inspection, PlaceKind, Replacement, Text, Texts, Verdict,
     };
+
+    impl Texts {
+        /// Room for so many texts with so many bytes of content.
+        pub fn with_capacity(texts: usize, bytes: usize) -> Self {
+            Texts {
+                contents: String::with_capacity(bytes),
+                places: String::with_capacity(texts * 24),
+                list: Vec::with_capacity(texts),
+            }
+        }
+
+        /// Adds one. Together their contents must stay below 4 GiB.
+        pub fn push(&mut self, kind: PlaceKind, place: &str, content: &str, released: u32, open: bool) {
+            self.contents.push_str(content);
+            self.places.push_str(place);
+            let end = |text: &str| u32::try_from(text.len()).expect("bodies are smaller than 4 GiB");
+            let (place_end, content_end) = (end(&self.places), end(&self.contents));
+            self.list.push(Text { kind, place_end, content_end, released, open });
+        }
+    }
 }
 
 /// Decisions on requests.

@@ -11,7 +11,7 @@ use wasmtime::{AsContextMut, Store, format_err};
 use crate::component::{CONTRACT, Role, VERSION};
 use crate::contract::chat::{Event, Request, Response, Usage};
 use crate::contract::dialect::{EncodedEvents, ErrorReply, Head, ModelEntry, Reply};
-use crate::contract::guard::{Direction, Inspection, Text};
+use crate::contract::guard::{Direction, Inspection, Texts};
 use crate::contract::manifest::Manifest;
 use crate::contract::policy::{Attempt, Subject, Verdict};
 use crate::contract::provider::{AnswerHead, DecodedFrames, DecodedResponse, Reading, Target, UpstreamRequest};
@@ -135,7 +135,7 @@ functions! {
             Rank(&'a Context, &'a Caller, &'a Features, &'a [Pair], &'a [Candidate]) -> Result<Plan, Failure>;
     }
     guard GuardFunctions {
-        inspect = "inspect" Inspect(&'a Context, Direction, &'a [u8], &'a [Text]) -> Result<Inspection, Failure>;
+        inspect = "inspect" Inspect(&'a Context, Direction, &'a [u8], &'a Texts) -> Result<Inspection, Failure>;
     }
     policy PolicyFunctions {
         evaluate_request = "evaluate-request"

@@ -149,7 +149,7 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
             &context,
             v.parameter("direction")?,
             &state()?,
-            &v.parameter::<Vec<_>>("texts")?,
+            &v.parameter("texts")?,
         )),
         "policy.evaluate-request" => call!(outcome evaluate_request(
             &context,
@@ -174,6 +174,7 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
 impl Vector {
     fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = match self.input.get(name) {
+            Some(Value::Array(texts)) if name == "texts" => packed(texts),
             Some(value) => textual(name, value.clone()),
             None => match name {
                 "context" => {
@@ -187,6 +188,23 @@ impl Vector {
         };
         serde_json::from_value(value).map_err(|error| format!("`{name}`: {error}"))
     }
+}
+
+/// A vector lists texts one by one; the contract lays them end to end.
+fn packed(texts: &[Value]) -> Value {
+    let (mut contents, mut places, mut list) = (String::new(), String::new(), Vec::new());
+    for text in texts {
+        contents.push_str(text["content"].as_str().unwrap_or_default());
+        places.push_str(text["at"].as_str().unwrap_or_default());
+        list.push(json!({
+            "kind": text["kind"],
+            "place_end": places.len(),
+            "content_end": contents.len(),
+            "released": text["released"],
+            "open": text["open"],
+        }));
+    }
+    json!({"contents": contents, "places": places, "list": list})
 }
 
 /// Names whose contract type is JSON text, so that a vector may hold the value itself.

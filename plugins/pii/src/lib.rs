@@ -57,7 +57,7 @@ impl Guard for Pii {
         _: &Context,
         direction: Direction,
         streams: &mut Streams,
-        texts: &[Text],
+        texts: &[Text<'_>],
     ) -> Result<Inspected, Failure> {
         let mut inspected = Inspected::clean();
         if self.rules.applies(direction) {
@@ -70,8 +70,8 @@ impl Guard for Pii {
 }
 
 impl Pii {
-    fn text(&self, index: u32, text: &Text, streams: &mut Streams, inspected: &mut Inspected) {
-        let content = &text.content;
+    fn text(&self, index: u32, text: &Text<'_>, streams: &mut Streams, inspected: &mut Inspected) {
+        let content = text.content;
         let from = content.floor_char_boundary(text.released as usize);
         let mut window = Window { text: content, from, open: text.open, clear: 0, last: None };
         let resumed = streams.resume(text, &window, &self.rules);

@@ -48,7 +48,7 @@ impl Streams {
     ///
     /// Two texts may stand at one place (choices whose pieces come in turn), so a secret is gone on with only where its mask
     /// was the last that was released, the newest first, and is forgotten only by the text that ended it.
-    pub fn resume(&mut self, text: &Text, window: &Window, rules: &Rules) -> Option<(Unfinished, Found)> {
+    pub fn resume(&mut self, text: &Text<'_>, window: &Window, rules: &Rules) -> Option<(Unfinished, Found)> {
         let released = &window.text[..window.from];
         let (index, found) = self.0.iter().enumerate().rev().find_map(|(index, stream)| {
             let Unfinished { rule, tail, .. } = stream.unfinished;
@@ -66,11 +66,11 @@ impl Streams {
     }
 
     /// Remembers that a text's last secret goes on.
-    pub fn keep(&mut self, text: &Text, unfinished: Unfinished) {
+    pub fn keep(&mut self, text: &Text<'_>, unfinished: Unfinished) {
         if self.0.len() == MOST {
             self.0.remove(0);
         }
-        self.0.push(Stream { kind: place(text.kind), at: text.at.clone(), unfinished });
+        self.0.push(Stream { kind: place(text.kind), at: text.at.to_owned(), unfinished });
     }
 }
 

@@ -43,6 +43,7 @@ impl Vector {
     /// A parameter by its contract name, with the defaults of the module documentation.
     pub fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = match self.input.get(name) {
+            Some(Value::Array(texts)) if name == "texts" => packed(texts),
             Some(value) => textual(name, value.clone()),
             None => match name {
                 "context" => {
@@ -100,6 +101,23 @@ fn differ(at: &str, expected: &Value, answer: &Value, differences: &mut Vec<Stri
         _ => differences
             .push(format!("{}: expected {expected}, answered {answer}", if at.is_empty() { "output" } else { at })),
     }
+}
+
+/// A vector lists texts one by one; the contract lays them end to end.
+fn packed(texts: &[Value]) -> Value {
+    let (mut contents, mut places, mut list) = (String::new(), String::new(), Vec::new());
+    for text in texts {
+        contents.push_str(text["content"].as_str().unwrap_or_default());
+        places.push_str(text["at"].as_str().unwrap_or_default());
+        list.push(json!({
+            "kind": text["kind"],
+            "place_end": places.len(),
+            "content_end": contents.len(),
+            "released": text["released"],
+            "open": text["open"],
+        }));
+    }
+    json!({"contents": contents, "places": places, "list": list})
 }
 
 /// Names whose contract type is JSON text, so that a vector may hold the value itself.

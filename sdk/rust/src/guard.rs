@@ -24,7 +24,7 @@
 //!
 //! impl Guard for CodeName {
 //!     type State = ();
-//!     fn inspect(&self, _: &Context, _: Direction, _: &mut (), texts: &[Text]) -> Result<Inspected, Failure> {
+//!     fn inspect(&self, _: &Context, _: Direction, _: &mut (), texts: &[Text<'_>]) -> Result<Inspected, Failure> {
 //!         let mut inspected = Inspected::clean();
 //!         for (index, text) in (0..).zip(texts) {
 //!             for (start, found) in text.content.match_indices(NAME) {
@@ -48,10 +48,44 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::guard::exports::portcullis::plugin::guard::{
-    Direction, Finding, Guest, Hold, Inspection, PlaceKind, Replacement, Text, Verdict,
+    Direction, Finding, Guest, Hold, Inspection, PlaceKind, Replacement, Text as PackedText, Texts, Verdict,
 };
 use crate::ir::{Context, Failure};
 use crate::{Exported, Instance, Plugin, state};
+
+/// One text and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    pub kind: PlaceKind,
+    /// A JSON pointer into the client's document; in streams, into the newest frame.
+    pub at: &'a str,
+    pub content: &'a str,
+    /// Bytes at the start of `content` that were released before: to be read, not to be changed.
+    pub released: u32,
+    /// True where more of the same text may follow.
+    pub open: bool,
+}
+
+/// The texts of the contract's record, which lie end to end.
+///
+/// # Panics
+/// Where an end does not stand on a character's boundary of its string, in order: the host's fault.
+pub fn texts(packed: &Texts) -> Vec<Text<'_>> {
+    let (mut place, mut content) = (0, 0);
+    let cut = |list: &PackedText| {
+        let (place_end, content_end) = (list.place_end as usize, list.content_end as usize);
+        let text = Text {
+            kind: list.kind,
+            at: &packed.places[place..place_end],
+            content: &packed.contents[content..content_end],
+            released: list.released,
+            open: list.open,
+        };
+        (place, content) = (place_end, content_end);
+        text
+    };
+    packed.list.iter().map(cut).collect()
+}
 
 /// Inspects texts. See `wit/guard.wit`.
 pub trait Guard: Plugin {
@@ -65,7 +99,7 @@ pub trait Guard: Plugin {
         context: &Context,
         direction: Direction,
         state: &mut Self::State,
-        texts: &[Text],
+        texts: &[Text<'_>],
     ) -> Result<Inspected, Failure>;
 }
 
@@ -93,14 +127,10 @@ impl Inspected {
 }
 
 impl<P: Guard + Instance> Guest for Exported<P> {
-    fn inspect(
-        context: Context,
-        direction: Direction,
-        state: Vec<u8>,
-        texts: Vec<Text>,
-    ) -> Result<Inspection, Failure> {
+    fn inspect(context: Context, direction: Direction, state: Vec<u8>, texts: Texts) -> Result<Inspection, Failure> {
         let mut state = state::restore::<P::State>(&state)?;
-        let Inspected { verdict, findings, holds } = P::instance().inspect(&context, direction, &mut state, &texts)?;
+        let Inspected { verdict, findings, holds } =
+            P::instance().inspect(&context, direction, &mut state, &self::texts(&texts))?;
         Ok(Inspection { verdict, findings, holds, state: state::save(&state)? })
     }
 }

@@ -33,7 +33,7 @@ impl Exchange {
                 guard::Direction::Answer => (Arc::clone(&self.route.answer_texts), texts::Direction::Answer),
             };
             let mut document = cut_document(current, &map, cut)?;
-            let texts = document.take_texts().into_iter().map(to_guard).collect::<Vec<_>>();
+            let texts = to_guard(&document.take_texts());
             let Some(inspection) = self.inspect(&plugin, direction, Vec::new(), texts)? else { continue };
             let findings = from_guard(inspection.findings);
             if findings.iter().any(|finding| finding.replacement.is_some()) {
@@ -50,7 +50,7 @@ impl Exchange {
         plugin: &Arc<Plugin>,
         direction: guard::Direction,
         state: Vec<u8>,
-        texts: Vec<guard::Text>,
+        texts: guard::Texts,
     ) -> Result<Option<Inspection>, Stop> {
         let answer = self.call(plugin, "guard", |session, context| session.inspect(context, direction, &state, &texts));
         let stop = match answer {
@@ -114,11 +114,12 @@ fn cut_document(document: &str, map: &TextMap, direction: texts::Direction) -> R
     })
 }
 
-pub(super) fn to_guard(text: texts::Text) -> guard::Text {
+pub(super) fn to_guard(texts: &[texts::Text]) -> guard::Texts {
     use guard::PlaceKind as To;
     use texts::PlaceKind as From;
-    guard::Text {
-        kind: match text.kind {
+    let mut packed = guard::Texts::with_capacity(texts.len(), texts.iter().map(|text| text.content.len()).sum());
+    for text in texts {
+        let kind = match text.kind {
             From::Text => To::Text,
             From::Reasoning => To::Reasoning,
             From::Refusal => To::Refusal,
@@ -126,12 +127,10 @@ pub(super) fn to_guard(text: texts::Text) -> guard::Text {
             From::Value => To::Value,
             From::Key => To::Key,
             From::Number => To::Number,
-        },
-        at: text.at,
-        content: text.content,
-        released: text.released,
-        open: text.open,
+        };
+        packed.push(kind, &text.at, &text.content, text.released, text.open);
     }
+    packed
 }
 
 pub(super) fn from_guard(findings: Vec<guard::Finding>) -> Vec<texts::Finding> {

@@ -88,11 +88,13 @@ impl GuardedStream {
         late: bool,
         overflow: GuardOverflow,
     ) -> Result<Vec<Bytes>, Stop> {
-        let texts: Vec<guard::Text> = self.texts.cut(frames, last).into_iter().map(to_guard).collect();
+        let texts = self.texts.cut(frames, last);
         let (mut findings, mut holds) = (Vec::new(), Vec::new());
         if !texts.is_empty() {
             let state = std::mem::take(&mut self.state);
-            if let Some(inspection) = exchange.inspect(&self.plugin, guard::Direction::Answer, state, texts)? {
+            if let Some(inspection) =
+                exchange.inspect(&self.plugin, guard::Direction::Answer, state, to_guard(&texts))?
+            {
                 self.state = inspection.state;
                 holds = inspection.holds;
                 findings = from_guard(inspection.findings);

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_runtime::contract::chat::{Request, Sampling};
-use portcullis_runtime::contract::guard::{Direction, PlaceKind, Replacement, Text};
+use portcullis_runtime::contract::guard::{Direction, PlaceKind, Replacement, Texts};
 use portcullis_runtime::contract::policy::Attempt;
 use portcullis_runtime::contract::router::Features;
 use portcullis_runtime::{CallError, Isolation, PluginSettings, Role, Runtime, RuntimeOptions};
@@ -132,15 +132,15 @@ fn content_reaches_only_who_may_read_it() {
     }
 }
 
+fn text(kind: PlaceKind, place: &str, content: &str) -> Texts {
+    let mut texts = Texts::with_capacity(1, content.len());
+    texts.push(kind, place, content, 0, false);
+    texts
+}
+
 #[test]
 fn a_guard_that_may_not_write_only_reports() {
-    let texts = [Text {
-        kind: PlaceKind::Text,
-        at: "/messages/0/content".to_owned(),
-        content: "a secret".to_owned(),
-        released: 0,
-        open: false,
-    }];
+    let texts = text(PlaceKind::Text, "/messages/0/content", "a secret");
     for (granted, expected) in [(None, Replacement::Mask("[masked]".to_owned())), (Some(false), Replacement::None)] {
         let settings = PluginSettings { content_write: granted, ..configured(json!({})) };
         let (_served, plugin) = plugin(&Guest::guard(), settings);
@@ -156,9 +156,8 @@ fn state_is_bounded() {
     let (_served, plugin) = plugin(&Guest::guard(), configured(json!({})));
     let mut session = plugin.session("a", "key", "req-1");
     let mut ask = |bytes: usize| {
-        let text =
-            Text { kind: PlaceKind::Value, at: String::new(), content: bytes.to_string(), released: 0, open: false };
-        session.inspect(&context(), Direction::Answer, &[], &[text]).map(|answer| answer.unwrap().state.len())
+        let texts = text(PlaceKind::Value, "", &bytes.to_string());
+        session.inspect(&context(), Direction::Answer, &[], &texts).map(|answer| answer.unwrap().state.len())
     };
     assert_eq!(ask(65_536), Ok(65_536));
     assert_eq!(ask(65_537), Err(CallError::StateTooLarge(65_537)));
@@ -170,7 +169,7 @@ fn roles_are_what_the_component_exports() {
     let (_served, plugin) = plugin(&Guest::policy(), on_request("allow"));
     assert_eq!(plugin.roles(), [Role::Router, Role::Policy]);
     let mut session = plugin.session("a", "key", "req-1");
-    let answer = session.inspect(&context(), Direction::Request, &[], &[]);
+    let answer = session.inspect(&context(), Direction::Request, &[], &Texts::with_capacity(0, 0));
     assert_eq!(answer.unwrap_err(), CallError::NotARole(Role::Guard));
     let attempt =
         Attempt { provider: "p".to_owned(), model: "m".to_owned(), region: None, number: 1, worst_cost: None };

@@ -18,12 +18,11 @@ pub fn context() -> Context {
     Context { now: 0, seed: 0, request_id: String::new(), development: true }
 }
 
-pub fn text(content: &str, released: usize, open: bool) -> Text {
-    let at = "/choices/0/delta/content".to_owned();
-    Text { kind: PlaceKind::Text, at, content: content.to_owned(), released: released as u32, open }
+pub fn text(content: &str, released: usize, open: bool) -> Text<'_> {
+    Text { kind: PlaceKind::Text, at: "/choices/0/delta/content", content, released: released as u32, open }
 }
 
-pub fn inspect(guard: &Pii, texts: &[Text]) -> Inspected {
+pub fn inspect(guard: &Pii, texts: &[Text<'_>]) -> Inspected {
     guard.inspect(&context(), Direction::Request, &mut Default::default(), texts).expect("an inspection")
 }
 

@@ -19,7 +19,8 @@ impl plugin::Guest for Guest {
 
 impl guard::Guest for Guest {
     /// Masks each text whole; a text that is a number asks for that many bytes of state.
-    fn inspect(_: Context, _: Direction, _: Vec<u8>, texts: Vec<Text>) -> Result<guard::Inspection, Failure> {
+    fn inspect(_: Context, _: Direction, _: Vec<u8>, texts: guard::Texts) -> Result<guard::Inspection, Failure> {
+        let texts = portcullis_plugin::guard::texts(&texts);
         let findings = (0..)
             .zip(&texts)
             .map(|(index, text)| {
