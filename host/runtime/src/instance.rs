@@ -22,6 +22,8 @@ pub(crate) struct Instance {
     pub instance: component::Instance,
     wasi: bool,
     calls: u32,
+    /// When its last call ended.
+    pub used: Instant,
     counts: Arc<Counts>,
 }
 
@@ -37,7 +39,7 @@ impl Instance {
         match instance {
             Ok(instance) => {
                 counts.instances.fetch_add(1, Ordering::Relaxed);
-                Ok(Instance { store, instance, wasi: code.wasi, calls: 0, counts })
+                Ok(Instance { store, instance, wasi: code.wasi, calls: 0, used: Instant::now(), counts })
             }
             Err(error) => Err(match classify(&error, &store.data().limits) {
                 CallError::Trapped(cause) if !error.is::<Trap>() => CallError::Instantiation(cause),
@@ -58,7 +60,8 @@ impl Instance {
         self.store.data_mut().limits.begin(begin);
         self.store.set_epoch_deadline(1);
         let answer = enter(self.wasi, || call(self));
-        let took = begin.elapsed();
+        self.used = Instant::now();
+        let took = self.used - begin;
         let limits = &self.store.data().limits;
         let answer = match answer {
             Ok(_) if limits.late(took) => Err(limits.late_error()),

@@ -11,7 +11,7 @@ use crate::health::{Health, Verdict};
 use crate::host::Identity;
 use crate::instance::Instance;
 use crate::pool::Pool;
-use crate::session::Session;
+use crate::session::{Behalf, Session, Tenant};
 use crate::settings::{Access, Isolation, PluginSettings};
 
 /// Told once that a version must make way for the one before.
@@ -133,22 +133,28 @@ impl Plugin {
     /// One request's hold on this version. `tenant` is the organisation, `key_id` tells whose failures count together.
     /// Costs no instance until the first call.
     pub fn session(self: &Arc<Self>, tenant: &str, key_id: &str, request_id: &str) -> Session {
-        Session::new(self.clone(), tenant, key_id, request_id)
+        self.session_for(&Behalf::new(tenant, key_id, request_id))
+    }
+
+    /// As [`Plugin::session`], for a request that calls several plugins.
+    pub fn session_for(self: &Arc<Self>, behalf: &Arc<Behalf>) -> Session {
+        Session::new(self.clone(), behalf.clone())
     }
 
     /// A warm instance of the pool, or a new one, and how long that took.
-    pub(crate) fn lease(&self, tenant: &str, request_id: &Arc<str>) -> (Result<Instance, CallError>, Duration) {
-        let begin = Instant::now();
+    pub(crate) fn lease(&self, behalf: &Behalf) -> (Result<Instance, CallError>, Duration) {
         let warm = match self.settings.isolation {
             Isolation::Fresh => None,
-            Isolation::Tenant | Isolation::Shared => self.pool.take(tenant),
+            Isolation::Tenant => self.pool.take(&behalf.tenant),
+            Isolation::Shared => self.pool.take(&Tenant::default()),
         };
         if let Some(mut instance) = warm {
-            instance.store.data_mut().lease(request_id);
+            instance.store.data_mut().lease(&behalf.request_id);
             return (Ok(instance), Duration::ZERO);
         }
+        let begin = Instant::now();
         let fresh = self.instantiate().and_then(|mut instance| {
-            instance.store.data_mut().lease(request_id);
+            instance.store.data_mut().lease(&behalf.request_id);
             match self.configure(&mut instance).0? {
                 Ok(()) => Ok(instance),
                 Err(_) => Err(CallError::Instantiation("it refuses the configuration it took before".to_owned())),
@@ -158,12 +164,15 @@ impl Plugin {
     }
 
     /// Takes an instance back that came through its calls unharmed.
-    pub(crate) fn put_back(&self, tenant: &str, instance: Instance) {
+    pub(crate) fn put_back(&self, tenant: &Tenant, instance: Instance) {
+        if !instance.reusable() {
+            return;
+        }
+        let since = instance.used;
         match self.settings.isolation {
-            Isolation::Tenant | Isolation::Shared if instance.reusable() => {
-                self.pool.put(tenant, instance, Instant::now());
-            }
-            _ => {}
+            Isolation::Tenant => self.pool.put(tenant, instance, since),
+            Isolation::Shared => self.pool.put(&Tenant::default(), instance, since),
+            Isolation::Fresh => {}
         }
     }
 

@@ -3,11 +3,13 @@
 //! Keeps invariant 11: what served one organisation is handed to that organisation only.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::engine::Counts;
+use crate::session::Tenant;
 
 /// Idle instances one plugin keeps for everybody, and for one organisation.
 const MOST: usize = 64;
@@ -19,8 +21,26 @@ struct Kept<T> {
 }
 
 struct Shelf<T> {
-    kept: HashMap<Box<str>, Vec<Kept<T>>>,
+    kept: HashMap<Tenant, Vec<Kept<T>>, BuildHasherDefault<Hashed>>,
     count: usize,
+}
+
+/// For keys that bring their hash.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a tenant is hashed by its own hash");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// The idle instances of one plugin. Instances that anybody may use stand under the empty tenant.
@@ -33,7 +53,7 @@ pub(crate) struct Pool<T> {
 
 impl<T> Pool<T> {
     pub fn new(idle: Arc<Counts>, limit: usize) -> Self {
-        Pool { shelf: Mutex::new(Shelf { kept: HashMap::new(), count: 0 }), idle, limit }
+        Pool { shelf: Mutex::new(Shelf { kept: HashMap::default(), count: 0 }), idle, limit }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf<T>> {
@@ -42,7 +62,7 @@ impl<T> Pool<T> {
     }
 
     /// The instance that was used last, so that what is idle longest stays so and can be trimmed.
-    pub fn take(&self, tenant: &str) -> Option<T> {
+    pub fn take(&self, tenant: &Tenant) -> Option<T> {
         let mut shelf = self.shelf();
         let kept = shelf.kept.get_mut(tenant)?.pop()?;
         shelf.count -= 1;
@@ -52,8 +72,8 @@ impl<T> Pool<T> {
     }
 
     /// Keeps an instance, or drops it where there are enough.
-    pub fn put(&self, tenant: &str, value: T, now: Instant) {
-        let most_here = if tenant.is_empty() { MOST } else { MOST_OF_TENANT };
+    pub fn put(&self, tenant: &Tenant, value: T, now: Instant) {
+        let most_here = if tenant.name.is_empty() { MOST } else { MOST_OF_TENANT };
         if self.idle.idle.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.idle.idle.fetch_sub(1, Ordering::Relaxed);
             return;
@@ -69,7 +89,7 @@ impl<T> Pool<T> {
             match shelf.kept.get_mut(tenant) {
                 Some(kept) => kept.push(Kept { value, since: now }),
                 None => {
-                    shelf.kept.insert(tenant.into(), vec![Kept { value, since: now }]);
+                    shelf.kept.insert(tenant.clone(), vec![Kept { value, since: now }]);
                 }
             }
             shelf.count += 1;
@@ -133,18 +153,22 @@ mod tests {
 
     use super::*;
 
+    fn tenant(name: &str) -> Tenant {
+        Tenant::new(name)
+    }
+
     #[test]
     fn the_least_recently_used_goes_first() {
         let idle = Arc::new(Counts::default());
         let pool = Pool::new(idle.clone(), 1000);
         let start = Instant::now();
         for n in 0..MOST + 1 {
-            pool.put(&format!("t{n}"), n, start + Duration::from_secs(n as u64));
+            pool.put(&tenant(&format!("t{n}")), n, start + Duration::from_secs(n as u64));
         }
-        assert_eq!(pool.take("t0"), None, "made room for the last");
-        assert_eq!(pool.take("t1"), Some(1));
+        assert_eq!(pool.take(&tenant("t0")), None, "made room for the last");
+        assert_eq!(pool.take(&tenant("t1")), Some(1));
         pool.trim(start + Duration::from_secs(10));
-        assert_eq!((pool.take("t9"), pool.take("t10")), (None, Some(10)));
+        assert_eq!((pool.take(&tenant("t9")), pool.take(&tenant("t10"))), (None, Some(10)));
         drop(pool);
         assert_eq!(idle.idle.load(Ordering::Relaxed), 0);
     }
@@ -161,7 +185,7 @@ mod tests {
             for (step, tenant) in steps {
                 now += Duration::from_millis(1);
                 // Tenant 0 stands for everybody.
-                let name = if tenant == 0 { String::new() } else { tenant.to_string() };
+                let name = if tenant == 0 { Tenant::default() } else { super::tests::tenant(&tenant.to_string()) };
                 match step {
                     0 | 1 => pool.put(&name, tenant, now),
                     _ => prop_assert!(pool.take(&name).is_none_or(|value| value == tenant)),

@@ -2,7 +2,7 @@
 //!
 //! Keeps invariant 7 (a failed call discards the instance) and invariant 8 (the version is the one the request began with).
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -10,12 +10,46 @@ use crate::component::Role;
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::plugin::Plugin;
-use crate::settings::Isolation;
 
 /// Bytes of state a guest may hand back.
 const MAX_STATE: usize = 64 << 10;
 
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// On whose behalf calls are made: what all sessions of one request have in common.
+#[derive(Debug)]
+pub struct Behalf {
+    pub(crate) tenant: Tenant,
+    /// Whose failures count together: a hash of the key's id.
+    key: u64,
+    pub(crate) request_id: Arc<str>,
+}
+
+/// An organisation, with its hash, which is computed once a request and looked up for every plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tenant {
+    pub hash: u64,
+    pub name: Box<str>,
+}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Tenant {
+    pub fn new(name: &str) -> Self {
+        Tenant { hash: KEYS.hash_one(name), name: name.into() }
+    }
+}
+
+impl Behalf {
+    /// `tenant` is the organisation, `key_id` tells whose failures count together.
+    pub fn new(tenant: &str, key_id: &str, request_id: &str) -> Arc<Self> {
+        Arc::new(Behalf { tenant: Tenant::new(tenant), key: KEYS.hash_one(key_id), request_id: request_id.into() })
+    }
+}
 
 /// Calls into a plugin on behalf of one request. An instance is leased at the first call and goes back to where its isolation
 /// says when the session is dropped. Calls are synchronous and take microseconds; make them where you are.
@@ -25,21 +59,13 @@ static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 pub struct Session {
     plugin: Arc<Plugin>,
     instance: Option<Instance>,
-    /// Empty where instances are not bound to an organisation.
-    tenant: Box<str>,
-    key: u64,
-    request_id: Arc<str>,
+    behalf: Arc<Behalf>,
     spent: Duration,
 }
 
 impl Session {
-    pub(crate) fn new(plugin: Arc<Plugin>, tenant: &str, key_id: &str, request_id: &str) -> Session {
-        let tenant = match plugin.settings().isolation {
-            Isolation::Tenant => tenant.into(),
-            Isolation::Fresh | Isolation::Shared => Box::default(),
-        };
-        let key = KEYS.hash_one(key_id);
-        Session { plugin, instance: None, tenant, key, request_id: request_id.into(), spent: Duration::ZERO }
+    pub(crate) fn new(plugin: Arc<Plugin>, behalf: Arc<Behalf>) -> Session {
+        Session { plugin, instance: None, behalf, spent: Duration::ZERO }
     }
 
     /// The version every call of this session reaches.
@@ -55,7 +81,7 @@ impl Session {
     /// Gives the instance back early; the next call leases one anew.
     pub fn release(&mut self) {
         if let Some(instance) = self.instance.take() {
-            self.plugin.put_back(&self.tenant, instance);
+            self.plugin.put_back(&self.behalf.tenant, instance);
         }
     }
 
@@ -86,7 +112,7 @@ impl Session {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => {
-                let (leased, took) = self.plugin.lease(&self.tenant, &self.request_id);
+                let (leased, took) = self.plugin.lease(&self.behalf);
                 self.spent += took;
                 leased?
             }
@@ -115,7 +141,7 @@ impl Session {
     #[cold]
     fn blame(&self, error: &CallError) {
         if error.blames_plugin() {
-            self.plugin.failed(self.key, error, &self.request_id);
+            self.plugin.failed(self.behalf.key, error, &self.behalf.request_id);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Response};
 use portcullis_core::RequestId;
 use portcullis_runtime::contract::{dialect, policy, types};
-use portcullis_runtime::{CallError, Plugin, Session};
+use portcullis_runtime::{Behalf, CallError, Plugin, Session};
 use portcullis_store::KeyRecord;
 
 use super::facts::Facts;
@@ -54,6 +54,7 @@ pub(crate) struct Exchange {
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
     pub waited: Duration,
+    behalf: Arc<Behalf>,
     sessions: Vec<Session>,
 }
 
@@ -76,6 +77,7 @@ impl Exchange {
             tags: key.tags.iter().map(|tag| types::Pair { name: tag.name.clone(), value: tag.value.clone() }).collect(),
             region: None,
         });
+        let behalf = Behalf::new(&caller.organisation, &caller.key_id, &context.request_id);
         let head = dialect::Head { route: route.name.clone(), path, query };
         let constraints = policy::Constraints {
             models: None,
@@ -104,6 +106,7 @@ impl Exchange {
             subject: None,
             started,
             waited: Duration::ZERO,
+            behalf,
             sessions: Vec::new(),
         })
     }
@@ -119,11 +122,7 @@ impl Exchange {
         let at = match self.sessions.iter().position(|session| Arc::ptr_eq(session.plugin(), plugin)) {
             Some(at) => at,
             None => {
-                self.sessions.push(plugin.session(
-                    &self.caller.organisation,
-                    &self.caller.key_id,
-                    &self.context.request_id,
-                ));
+                self.sessions.push(plugin.session_for(&self.behalf));
                 self.sessions.len() - 1
             }
         };
