@@ -24,7 +24,7 @@ fn cpu() -> Duration {
 }
 
 fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], cost: Cost, price: &Price) -> Receipt {
-    let usage = Usage { input: 900, output: 120, ..Usage::default() };
+    let usage = Usage { input: 900 + time_ms % 89, output: 120 + time_ms % 83, ..Usage::default() };
     Receipt {
         request_id,
         time_ms,
@@ -50,7 +50,7 @@ fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], c
                 hash: names[3].clone(),
                 role: role.into(),
                 verdict: "ok".into(),
-                micros: 4,
+                micros: 3 + time_ms % 5,
                 calls: 1,
             })
             .collect(),
@@ -60,18 +60,19 @@ fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], c
             provider: names[1].clone(),
             model: names[4].clone(),
             answered_model: Some("gpt-4o-mini-2024-07-18".into()),
-            upstream_id: Some("chatcmpl-abcdefghijklmnopqrst".into()),
+            // As long as OpenAI's, and like theirs no two the same.
+            upstream_id: Some(format!("chatcmpl-{}", &request_id.to_string()[7..])),
             status: Some(200),
             failure: None,
             started_ms: 0,
-            duration_us: 900_000,
+            duration_us: 900_000 + time_ms % 9_973,
             reserved: Some(NanoUsd::new(5_000_000).unwrap()),
             settled: Some(cost.total),
             ended: Some("settled".into()),
         }],
         usage: Some(usage),
         cost: Some(CostLine::new(cost, price, false)),
-        timings: Timings { total_us: 900_123, overhead_us: 123, first_byte_us: Some(400_000) },
+        timings: Timings { total_us: 900_123 + time_ms % 9_973, overhead_us: 123 + time_ms % 97, first_byte_us: Some(400_000) },
         notes: vec![],
         outcome: Outcome {
             status: 200,

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use portcullis_core::RequestId;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use sqlx::sqlite::SqlitePool;
 
 use super::BUSY;
 use super::codec::int;
-use super::prepared::{Prepared, Value};
+use super::pages::{self, Pages};
+use super::prepared::{Prepared, Statements, Value};
 use crate::error::StoreError;
 use crate::rows::{Batch, EntryRow, RequestRow};
 use crate::store::{ReceiptScope, Synchronous};
@@ -21,18 +22,31 @@ const ENTRY: &str = "INSERT INTO ledger_entries (request_id, attempt, step, kind
     reserved_nano, amount_nano, input_nano, output_nano, reason, reserved_ms, ended_ms, writer) \
     VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
 
-const REQUEST: &str = "INSERT INTO requests (request_id, time_ms, key_id, organisation_id, team_id, environment, end_user, \
-    requested_model, provider, model, status, outcome, input, cache_read, cache_write_short, cache_write_long, output, \
-    reasoning, audio_input, audio_output, images, searches, estimated, cost_nano, total_us, tags, receipt) \
+/// What most requests have.
+const REQUEST: &str = "INSERT INTO requests (request_id, time_ms, key_id, organisation_id, environment, requested_model, \
+    provider, model, status, outcome, input, cache_read, output, reasoning, cost_nano, total_us, receipt_page) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+
+/// And the rest of it: a value that is bound costs three times what one that is left out does.
+const RARE_REQUEST: &str = "INSERT INTO requests (request_id, time_ms, key_id, organisation_id, environment, requested_model, \
+    provider, model, status, outcome, input, cache_read, output, reasoning, cost_nano, total_us, receipt_page, \
+    team_id, end_user, cache_write_short, cache_write_long, audio_input, audio_output, images, searches, estimated, tags) \
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
 
+const PAGE: &str = "INSERT INTO receipt_pages (id, organisation_id, youngest_ms, content) VALUES (?, ?, ?, ?)";
+
 /// Rows between two moments at which the thread lets others go first: requests may be served on the same core.
-const YIELD_EVERY: usize = 32;
+const YIELD_EVERY: usize = 64;
 
 /// The write-ahead log is put into the database, and both are fsynced, when it has this many pages: 16 MB.
 const CHECKPOINT_PAGES: u32 = 1_000;
 
-pub(super) struct Groups(Mutex<Connection>);
+pub(super) struct Groups(Mutex<Writing>);
+
+struct Writing {
+    statements: Statements<4>,
+    pages: Pages,
+}
 
 impl Groups {
     /// Opens a migrated database.
@@ -49,23 +63,37 @@ impl Groups {
             },
         )?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        Ok(Self(Mutex::new(connection)))
+        let statements = Statements::new(connection, [ENTRY, REQUEST, RARE_REQUEST, PAGE])?;
+        Ok(Self(Mutex::new(Writing { statements, pages: Pages::default() })))
     }
 
     pub fn write(&self, writer: [u8; 16], batch: &Batch<'_>) -> Result<(), StoreError> {
-        let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut entries = Prepared::new(&transaction, ENTRY)?;
-            for (number, row) in batch.entries.iter().enumerate() {
-                pause(number);
-                entry(&mut entries, &writer, row)?;
-            }
-            let mut requests = Prepared::new(&transaction, REQUEST)?;
+        let mut writing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Writing { statements, pages } = &mut *writing;
+        let (connection, [entries, common, rare, page]) = statements.parts();
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        for (number, row) in batch.entries.iter().enumerate() {
+            pause(number);
+            entry(entries, &writer, row)?;
+        }
+        if !batch.requests.is_empty() {
+            let newest = transaction.query_row("SELECT coalesce(max(id), 0) FROM receipt_pages", [], |row| row.get(0))?;
+            pages.begin(newest);
+            let mut insert = |id: i64, organisation: &[u8; 16], youngest_ms, content: &[u8]| {
+                page.run(&[id.into(), (&organisation[..]).into(), int(youngest_ms).into(), content.into()]).map(drop)
+            };
             for (number, row) in batch.requests.iter().enumerate() {
                 pause(number);
-                request(&mut requests, row)?;
+                let at = row.receipt.map(|_| pages.place(&row.organisation));
+                // A row that is there already has its receipt.
+                if request(common, rare, row, at)?
+                    && let Some(receipt) = row.receipt
+                    && pages.put(row, receipt)
+                {
+                    pages.finish(&row.organisation, &mut insert)?;
+                }
             }
+            pages.finish_all(&mut insert)?;
         }
         transaction.commit()?;
         Ok(())
@@ -78,7 +106,7 @@ fn pause(number: usize) {
     }
 }
 
-fn entry(statement: &mut Prepared<'_>, writer: &[u8; 16], row: &EntryRow<'_>) -> rusqlite::Result<()> {
+fn entry(statement: &mut Prepared, writer: &[u8; 16], row: &EntryRow<'_>) -> rusqlite::Result<bool> {
     statement.run(&[
         (&row.request_id[..]).into(),
         i64::from(row.attempt).into(),
@@ -98,38 +126,53 @@ fn entry(statement: &mut Prepared<'_>, writer: &[u8; 16], row: &EntryRow<'_>) ->
     ])
 }
 
-fn request(statement: &mut Prepared<'_>, row: &RequestRow<'_>) -> rusqlite::Result<()> {
+/// True where the row is new. `page` is where its receipt will stand.
+fn request(
+    common: &mut Prepared,
+    rare: &mut Prepared,
+    row: &RequestRow<'_>,
+    page: Option<i64>,
+) -> rusqlite::Result<bool> {
     let [input, cache_read, write_short, write_long, output, reasoning, audio_input, audio_output, images, searches] =
-        row.usage.map(|count| Value::from(int(count)));
-    statement.run(&[
+        row.usage;
+    let usual = [
         (&row.request_id[..]).into(),
         int(row.time_ms).into(),
         (&row.key_id[..]).into(),
         (&row.organisation[..]).into(),
-        row.team.as_ref().map(|team| &team[..]).into(),
         row.environment.into(),
-        row.end_user.into(),
         row.requested_model.into(),
         row.provider.into(),
         row.model.into(),
         i64::from(row.status).into(),
         row.outcome.into(),
-        input,
-        cache_read,
+        int(input).into(),
+        int(cache_read).into(),
+        int(output).into(),
+        int(reasoning).into(),
+        row.cost_nano.map(int).into(),
+        int(row.total_us).into(),
+        page.into(),
+    ];
+    let counts = [write_short, write_long, audio_input, audio_output, images, searches, u64::from(row.estimated)];
+    if row.team.is_none() && row.end_user.is_none() && row.tags.is_none() && counts.iter().all(|&count| count == 0) {
+        return common.run(&usual);
+    }
+    let [write_short, write_long, audio_input, audio_output, images, searches, estimated] =
+        counts.map(|count| Value::from(int(count)));
+    let others = [
+        row.team.as_ref().map(|team| &team[..]).into(),
+        row.end_user.into(),
         write_short,
         write_long,
-        output,
-        reasoning,
         audio_input,
         audio_output,
         images,
         searches,
-        i64::from(row.estimated).into(),
-        row.cost_nano.map(int).into(),
-        int(row.total_us).into(),
+        estimated,
         row.tags.into(),
-        row.receipt.into(),
-    ])
+    ];
+    rare.run_with(&usual, &others)
 }
 
 pub(super) async fn receipt(
@@ -137,14 +180,21 @@ pub(super) async fn receipt(
     id: RequestId,
     scope: ReceiptScope,
 ) -> Result<Option<Vec<u8>>, StoreError> {
+    // The page's organisation is the row's, or it is no longer the page that the row meant.
+    macro_rules! select {
+        ($owner:literal) => {
+            concat!(
+                "SELECT content FROM requests JOIN receipt_pages ON receipt_pages.id = receipt_page \
+                 AND receipt_pages.organisation_id = requests.organisation_id WHERE request_id = ? AND ",
+                $owner
+            )
+        };
+    }
     let (sql, owner) = match &scope {
-        ReceiptScope::Key(key) => {
-            ("SELECT receipt FROM requests WHERE request_id = ? AND key_id = ? AND receipt IS NOT NULL", key.as_bytes())
-        }
-        ReceiptScope::Organisation(organisation) => (
-            "SELECT receipt FROM requests WHERE request_id = ? AND organisation_id = ? AND receipt IS NOT NULL",
-            organisation.as_bytes(),
-        ),
+        ReceiptScope::Key(key) => (select!("key_id = ?"), key.as_bytes()),
+        ReceiptScope::Organisation(organisation) => (select!("requests.organisation_id = ?"), organisation.as_bytes()),
     };
-    Ok(sqlx::query_scalar(sql).bind(&id.as_bytes()[..]).bind(&owner[..]).fetch_optional(pool).await?)
+    let content: Option<Vec<u8>> =
+        sqlx::query_scalar(sql).bind(&id.as_bytes()[..]).bind(&owner[..]).fetch_optional(pool).await?;
+    content.map_or(Ok(None), |content| pages::find(&content, id.as_bytes()))
 }

@@ -3,6 +3,7 @@
 mod codec;
 mod keys;
 mod ledger;
+mod pages;
 mod prepared;
 mod usage;
 

@@ -3,7 +3,6 @@
 //! rusqlite copies every text and blob that it binds: a dozen allocations a row. Here SQLite is given the borrowed bytes, and
 //! they are unbound before the borrow ends.
 
-use std::marker::PhantomData;
 use std::os::raw::c_int;
 use std::ptr::{self, NonNull};
 
@@ -41,38 +40,75 @@ impl<'a> From<&'a [u8]> for Value<'a> {
     }
 }
 
-/// A statement of `connection`, which it borrows: it cannot outlive it, nor meet it on another thread.
-pub(super) struct Prepared<'c> {
-    database: *mut ffi::sqlite3,
-    statement: NonNull<ffi::sqlite3_stmt>,
-    connection: PhantomData<&'c Connection>,
+/// A connection and its statements, which are compiled once and end before it.
+pub(super) struct Statements<const N: usize> {
+    /// Before `connection`: fields are dropped in order.
+    statements: [Prepared; N],
+    connection: Connection,
 }
 
-impl<'c> Prepared<'c> {
-    pub fn new(connection: &'c Connection, sql: &str) -> rusqlite::Result<Self> {
+// SAFETY: SQLite ties nothing to a thread (the library is built thread-safe), a connection may move between threads, and its
+// statements move with it and only with it.
+unsafe impl<const N: usize> Send for Statements<N> {}
+
+impl<const N: usize> Statements<N> {
+    pub fn new(connection: Connection, sql: [&str; N]) -> rusqlite::Result<Self> {
+        let mut made = Vec::with_capacity(N);
+        for sql in sql {
+            made.push(Prepared::new(&connection, sql)?);
+        }
+        let statements = made.try_into().unwrap_or_else(|_| unreachable!("one is made of each"));
+        Ok(Self { statements, connection })
+    }
+
+    /// Both, for use together.
+    pub fn parts(&mut self) -> (&Connection, &mut [Prepared; N]) {
+        (&self.connection, &mut self.statements)
+    }
+}
+
+/// Whoever holds one sees to it that its connection outlives it.
+pub(super) struct Prepared {
+    database: *mut ffi::sqlite3,
+    statement: NonNull<ffi::sqlite3_stmt>,
+}
+
+impl Prepared {
+    fn new(connection: &Connection, sql: &str) -> rusqlite::Result<Self> {
         let length = c_int::try_from(sql.len()).expect("a statement is short");
         let mut statement = ptr::null_mut();
         // SAFETY: the handle lives as long as `connection`; the text is `length` bytes, and SQLite keeps nothing of it.
         let (database, code) = unsafe {
             let database = connection.handle();
-            let code =
-                ffi::sqlite3_prepare_v2(database, sql.as_ptr().cast(), length, &raw mut statement, ptr::null_mut());
+            let code = ffi::sqlite3_prepare_v3(
+                database,
+                sql.as_ptr().cast(),
+                length,
+                ffi::SQLITE_PREPARE_PERSISTENT,
+                &raw mut statement,
+                ptr::null_mut(),
+            );
             (database, code)
         };
         match NonNull::new(statement) {
-            Some(statement) if code == ffi::SQLITE_OK => Ok(Self { database, statement, connection: PhantomData }),
+            Some(statement) if code == ffi::SQLITE_OK => Ok(Self { database, statement }),
             _ => Err(error(database, code)),
         }
     }
 
-    /// Runs it once, for a statement that returns no rows.
-    pub fn run(&mut self, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    /// Runs it once, for a statement that returns no rows. Says whether it has changed any.
+    pub fn run(&mut self, values: &[Value<'_>]) -> rusqlite::Result<bool> {
+        self.run_with(values, &[])
+    }
+
+    /// As [`Self::run`], with the values of both.
+    pub fn run_with(&mut self, values: &[Value<'_>], others: &[Value<'_>]) -> rusqlite::Result<bool> {
         let statement = self.statement.as_ptr();
         // SAFETY: the statement is whole until it is dropped, and nobody else has it. The values outlive this call, and at its
         // end, however it ends, the statement is reset and its bindings are cleared: SQLite reads none of them afterwards.
         unsafe {
             let mut code = ffi::SQLITE_OK;
-            for (at, value) in (1..).zip(values) {
+            for (at, value) in (1..).zip(values.iter().chain(others)) {
                 code = bind(statement, at, value);
                 if code != ffi::SQLITE_OK {
                     break;
@@ -81,7 +117,10 @@ impl<'c> Prepared<'c> {
             if code == ffi::SQLITE_OK {
                 code = ffi::sqlite3_step(statement);
             }
-            let outcome = if code == ffi::SQLITE_DONE { Ok(()) } else { Err(error(self.database, code)) };
+            let outcome = match code {
+                ffi::SQLITE_DONE => Ok(ffi::sqlite3_changes64(self.database) > 0),
+                _ => Err(error(self.database, code)),
+            };
             ffi::sqlite3_reset(statement);
             ffi::sqlite3_clear_bindings(statement);
             outcome
@@ -112,7 +151,7 @@ unsafe fn bind(statement: *mut ffi::sqlite3_stmt, at: c_int, value: &Value<'_>) 
     }
 }
 
-impl Drop for Prepared<'_> {
+impl Drop for Prepared {
     fn drop(&mut self) {
         // SAFETY: made by `new`, and finalised once, here.
         unsafe { ffi::sqlite3_finalize(self.statement.as_ptr()) };
