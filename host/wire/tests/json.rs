@@ -1,6 +1,6 @@
 mod common;
 
-use common::{Choices, json, object, text, write};
+use common::{Choices, inside, json, object, text, write};
 use portcullis_wire::json::{
     Condition, Edits, MAX_DEPTH, Pattern, Pointer, TopLevel, escape_into, locate, quote, same_json, select, unescape,
 };
@@ -93,6 +93,26 @@ proptest! {
         prop_assert_eq!(unescape(&again), text.as_str());
     }
 
+    /// Against the plainest way to do it, a character at a time; quotes and control characters stay as they are.
+    #[test]
+    fn escapes_are_undone_wherever_they_stand(raw in inside()) {
+        prop_assert_eq!(unescape(&raw), plainly_unescaped(&raw));
+    }
+
+    #[test]
+    fn strings_are_passed_to_their_quotes(inside in inside(), before in 0..70_usize, after in 0..200_usize) {
+        let body = format!("{{{}\"k\":[\"{inside}\",7],\"{inside}\":8{}}}", " ".repeat(before), " ".repeat(after));
+        let Ok(parsed) = serde_json::from_str::<Value>(&body) else { return Ok(()) };
+        let found = select(&body, &[pattern("/k/1"), pattern("/k/0"), pattern("/k/0/x")]);
+        prop_assert_eq!(found.len(), 2);
+        prop_assert_eq!(&parsed_all(&body, &found), &[parsed["k"][0].clone(), parsed["k"][1].clone()]);
+        let top = TopLevel::scan(&body);
+        match parsed.as_object().map(|members| members.len()) {
+            Some(2) => prop_assert_eq!(&body[top.expect("valid").members()[1].value.clone()], "8"),
+            _ => prop_assert!(top.is_err()),
+        }
+    }
+
     #[test]
     fn every_place_is_located_and_selected(value in json(), seed in any::<u64>()) {
         let mut body = String::new();
@@ -131,6 +151,38 @@ proptest! {
         expected["NEW"] = serde_json::json!({"deep": [1], "other": "x"});
         prop_assert_eq!(parsed(&edits.apply(&body)), expected);
     }
+}
+
+fn parsed_all(body: &str, found: &[(usize, std::ops::Range<usize>)]) -> Vec<Value> {
+    found.iter().map(|(_, range)| parsed(&body[range.clone()])).collect()
+}
+
+fn plainly_unescaped(raw: &str) -> String {
+    let unit = |text: &str| {
+        let digits =
+            text.strip_prefix("\\u")?.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut out, mut rest) = (String::new(), raw);
+    while let Some(first) = rest.chars().next() {
+        let mut length = first.len_utf8();
+        let simple = rest.strip_prefix('\\').and_then(|rest| rest.chars().next());
+        let simple = simple.and_then(|kind| "\"\\/bfnrt".find(kind)).map(|at| "\"\\/\u{8}\u{c}\n\r\t".as_bytes()[at]);
+        if let Some(simple) = simple {
+            length = 2;
+            out.push(simple.into());
+        } else if let Some(high) = unit(rest) {
+            let low = rest.get(6..).and_then(unit).filter(|low| (0xDC00..0xE000).contains(low));
+            let pair =
+                low.and_then(|low| char::decode_utf16([high, low]).next()?.ok().filter(|found| *found > '\u{FFFF}'));
+            length = if pair.is_some() { 12 } else { 6 };
+            out.push(pair.or_else(|| char::from_u32(high.into())).unwrap_or('\u{FFFD}'));
+        } else {
+            out.push(first);
+        }
+        rest = &rest[length..];
+    }
+    out
 }
 
 fn all_places(value: &Value, at: String, out: &mut Vec<(String, Value)>) {

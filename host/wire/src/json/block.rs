@@ -1,4 +1,4 @@
-//! Sixty-four bytes at a time: where strings end and brackets stand, as bit masks (bit n is byte n). The way to find
+//! Many bytes at a time: where strings end and brackets stand, as bit masks (bit n is byte n). The way to find
 //! escaped characters and the insides of strings without a branch per byte is Langdale and Lemire's ("Parsing Gigabytes of JSON per
 //! Second", 2019).
 
@@ -38,11 +38,10 @@ impl Block {
         self.mask(|chunk| chunk.simd_eq(wanted))
     }
 
-    /// Control characters: below the space.
+    /// What ends a string, or is wrong in it: quotes and control characters.
     #[inline]
-    pub(super) fn controls(&self) -> u64 {
-        let last = u8x16::splat(0x1f);
-        self.mask(|chunk| chunk.min(last).simd_eq(chunk))
+    pub(super) fn ends(&self) -> u64 {
+        self.mask(ends)
     }
 
     /// `{`, `[`, `}` and `]`.
@@ -54,6 +53,32 @@ impl Block {
             folded.simd_eq(open) | folded.simd_eq(close)
         })
     }
+}
+
+/// The bytes of a string before the first that is a quote, a backslash or a control character.
+#[inline]
+pub(super) fn plain_run(rest: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = rest[at..].first_chunk::<16>() {
+        let chunk = u8x16::new(*chunk);
+        let special = (ends(chunk) | chunk.simd_eq(u8x16::splat(b'\\'))).to_bitmask();
+        if special != 0 {
+            return at + special.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    at + rest[at..].iter().position(|&byte| is_special(byte)).unwrap_or(rest.len() - at)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
+/// Where quotes and control characters stand. With its second bit turned the quote is 0x20, and the space, `!` and `#` are above it.
+#[inline]
+fn ends(chunk: u8x16) -> u8x16 {
+    let turned = chunk ^ u8x16::splat(2);
+    turned.min(u8x16::splat(0x20)).simd_eq(turned)
 }
 
 /// Which characters a backslash escapes, over blocks in a row that start outside an escape.

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::ScanError;
-use super::block::{BLOCK, Block, Escapes, Strings, ones};
+use super::block::{BLOCK, Block, Escapes, Strings, ones, plain_run};
+use super::unescape::{copy_unescaped, pass_string};
 
 /// Containers within containers that a body may have.
 pub const MAX_DEPTH: usize = 512;
@@ -26,20 +27,21 @@ impl Literal {
 }
 
 pub(crate) struct Cursor<'a> {
+    body: &'a str,
     bytes: &'a [u8],
     pub(crate) pos: usize,
 }
 
-/// Bytes checked one by one before a block is worth its set-up: most keys are shorter.
+/// Bytes checked before a block is worth its set-up: most keys are shorter.
 const SHORT: usize = 16;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(body: &'a str) -> Self {
-        Self { bytes: body.as_bytes(), pos: 0 }
+        Self::at(body, 0)
     }
 
     pub(crate) fn at(body: &'a str, pos: usize) -> Self {
-        Self { bytes: body.as_bytes(), pos }
+        Self { body, bytes: body.as_bytes(), pos }
     }
 
     #[inline]
@@ -78,14 +80,50 @@ impl<'a> Cursor<'a> {
         self.expect(b'"', "a string must stand here")?;
         let start = self.pos;
         let rest = &self.bytes[start..];
-        if let Some(run) = rest.iter().take(SHORT).position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
-            && rest[run] == b'"'
-        {
+        let run = plain_run(&rest[..rest.len().min(SHORT)]);
+        if rest.get(run) == Some(&b'"') {
             self.pos += run + 1;
             return Ok(Literal { inside: start..start + run, escaped: false });
         }
-        let escaped = self.string_end::<true>()?;
-        Ok(Literal { inside: start..self.pos - 1, escaped })
+        let (read, says) = pass_string(rest);
+        self.pos += read;
+        self.closing_quote()?;
+        // Every escape is longer than what it means.
+        Ok(Literal { inside: start..self.pos - 1, escaped: read > says })
+    }
+
+    /// As [`Cursor::string`], and answers what the string says: as it stands, or with its escapes undone in `scratch`.
+    #[inline]
+    pub(crate) fn text<'t>(&mut self, scratch: &'t mut Vec<u8>) -> Result<(Range<usize>, &'t str), ScanError>
+    where
+        'a: 't,
+    {
+        let open = self.pos;
+        self.expect(b'"', "a string must stand here")?;
+        let start = self.pos;
+        self.pos += plain_run(&self.bytes[start..]);
+        if self.peek() == Some(b'"') {
+            self.pos += 1;
+            return Ok((open..self.pos, &self.body[start..self.pos - 1]));
+        }
+        let (read, written) = copy_unescaped(&self.bytes[start..], scratch, 0);
+        self.pos = start + read;
+        self.closing_quote()?;
+        // SAFETY: runs of the body, which is UTF-8, between ASCII characters, and whole characters for the escapes.
+        Ok((open..self.pos, unsafe { std::str::from_utf8_unchecked(&scratch[..written]) }))
+    }
+
+    /// Steps over what ended the reading of a string, if that is its quote.
+    fn closing_quote(&mut self) -> Result<(), ScanError> {
+        match self.peek() {
+            Some(b'"') => {
+                self.pos += 1;
+                Ok(())
+            }
+            Some(b'\\') => Err(self.error("no such escape")),
+            Some(_) => Err(self.error("a control character in a string must be escaped")),
+            None => Err(self.error("a string does not end")),
+        }
     }
 
     /// Passes over a string, from its opening quote.
@@ -99,49 +137,22 @@ impl<'a> Cursor<'a> {
             self.pos += run + 1;
             return Ok(());
         }
-        self.string_end::<false>().map(|_| ())
+        self.skip_to_quote()
     }
 
-    /// Goes from a string's inside to after its closing quote; answers whether it has escapes. Where strict, escapes must be
-    /// JSON's and control characters escaped.
-    fn string_end<const STRICT: bool>(&mut self) -> Result<bool, ScanError> {
+    /// Goes from a string's inside to after its closing quote.
+    fn skip_to_quote(&mut self) -> Result<(), ScanError> {
         let mut escapes = Escapes::default();
-        let mut has_escapes = false;
         while self.pos < self.bytes.len() {
             let block = Block::load(&self.bytes[self.pos..]);
-            let backslashes = block.is(b'\\');
-            let escaped = escapes.escaped(backslashes);
-            let quotes = block.is(b'"') & !escaped;
-            // The bytes before the closing quote.
-            let inside = if quotes == 0 { u64::MAX } else { (quotes & quotes.wrapping_neg()) - 1 };
-            if STRICT {
-                let controls = block.controls() & inside;
-                if controls != 0 {
-                    self.pos += controls.trailing_zeros() as usize;
-                    return Err(self.error("a control character in a string must be escaped"));
-                }
-                for at in ones(backslashes & !escaped & inside) {
-                    self.check_escape(self.pos + at)?;
-                }
-            }
-            has_escapes |= backslashes & inside != 0;
+            let quotes = block.is(b'"') & !escapes.escaped(block.is(b'\\'));
             if quotes != 0 {
                 self.pos += quotes.trailing_zeros() as usize + 1;
-                return Ok(has_escapes);
+                return Ok(());
             }
             self.pos += BLOCK;
         }
         Err(self.error("a string does not end"))
-    }
-
-    #[inline]
-    fn check_escape(&self, at: usize) -> Result<(), ScanError> {
-        let sound = match self.bytes.get(at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,
-            Some(b'u') => self.bytes.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
-            _ => false,
-        };
-        if sound { Ok(()) } else { Err(ScanError::new(at, "no such escape")) }
     }
 
     /// Passes over one value. Scalars are read strictly, containers as the module's head says.

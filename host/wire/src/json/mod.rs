@@ -8,6 +8,7 @@ mod pointer;
 mod select;
 mod string;
 mod top;
+mod unescape;
 mod walk;
 
 pub(crate) use cursor::Literal;
@@ -21,7 +22,7 @@ pub(crate) use string::{Escape, OffsetMap, escape_at};
 pub use string::{escape_into, quote, unescape};
 pub use top::{Member, TopLevel};
 pub use walk::PatternSet;
-pub(crate) use walk::{Binding, Kind, MAX_WILDCARDS, Place, Visitor, walk};
+pub(crate) use walk::{Binding, Kind, MAX_WILDCARDS, Place, StringAhead, Visitor, walk};
 
 /// A body's bytes as text, validated by SIMD: once, where it enters.
 ///

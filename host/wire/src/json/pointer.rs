@@ -85,6 +85,10 @@ fn segment(part: &str) -> Option<String> {
 /// Appends `/segment`, escaped.
 pub(crate) fn push_segment(segment: &str, out: &mut String) {
     out.push('/');
+    if !segment.bytes().any(|byte| byte == b'~' || byte == b'/') {
+        out.push_str(segment);
+        return;
+    }
     for found in segment.chars() {
         match found {
             '~' => out.push_str("~0"),

@@ -13,7 +13,7 @@ impl PatternSet {
     /// Every value that a pattern names: the pattern's place in the list, and the value's bytes, in the body's order. A
     /// malformed body has nothing past its fault; values that no pattern reaches are not read.
     pub fn select(&self, body: &str) -> Vec<(usize, Range<usize>)> {
-        let mut found = Found(Vec::new());
+        let mut found = Found(Vec::with_capacity(8));
         // What was found before a fault stands; who must know of the fault reads the leaves.
         let _ = walk(body, self, &mut found);
         found.0.sort_by_key(|(_, range)| range.start);

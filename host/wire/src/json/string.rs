@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::block::BLOCK;
+use super::unescape::copy_unescaped;
+
 /// What stands at a backslash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Escape {
@@ -14,24 +17,28 @@ pub(crate) enum Escape {
     Invalid,
 }
 
+/// What the escapes of two characters mean, by the second; all are ASCII, and zero is none.
+pub(super) static SIMPLE: [u8; 256] = {
+    let mut table = [0; 256];
+    let pairs = *b"\"\"\\\\//b\x08f\x0cn\nr\rt\t";
+    let mut at = 0;
+    while at < pairs.len() {
+        table[pairs[at] as usize] = pairs[at + 1];
+        at += 2;
+    }
+    table
+};
+
 /// Reads the escape at the start of `raw` (a backslash). With `open`, more text may follow, so that a leading
 /// surrogate at the end waits for its other half; otherwise a lone surrogate reads as U+FFFD, as JavaScript's and
 /// Python's writers produce them from cut strings.
 pub(crate) fn escape_at(raw: &[u8], open: bool) -> Escape {
     let Some(&kind) = raw.get(1) else { return Escape::Incomplete };
-    let simple = match kind {
-        b'"' => '"',
-        b'\\' => '\\',
-        b'/' => '/',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        b'u' => return unicode_escape(raw, open),
-        _ => return Escape::Invalid,
-    };
-    Escape::Char(simple, 2)
+    match SIMPLE[usize::from(kind)] {
+        0 if kind == b'u' => unicode_escape(raw, open),
+        0 => Escape::Invalid,
+        simple => Escape::Char(simple.into(), 2),
+    }
 }
 
 fn unicode_escape(raw: &[u8], open: bool) -> Escape {
@@ -76,25 +83,22 @@ fn hex4(digits: &[u8]) -> Result<u32, Escape> {
 /// starts no escape stays.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     let Some(first) = memchr(b'\\', raw.as_bytes()) else { return Cow::Borrowed(raw) };
-    let mut out = String::with_capacity(raw.len());
-    out.push_str(&raw[..first]);
-    let mut pos = first;
-    while pos < raw.len() {
-        match escape_at(&raw.as_bytes()[pos..], false) {
-            Escape::Char(found, length) => {
-                out.push(found);
-                pos += length;
-            }
-            _ => {
-                out.push('\\');
-                pos += 1;
-            }
+    let bytes = raw.as_bytes();
+    let mut out = vec![0; raw.len() + 4 * BLOCK];
+    out[..first].copy_from_slice(&bytes[..first]);
+    let (mut pos, mut length) = (first, first);
+    while pos < bytes.len() {
+        let (read, written) = copy_unescaped(&bytes[pos..], &mut out, length);
+        (pos, length) = (pos + read, written);
+        if let Some(&other) = bytes.get(pos) {
+            // No escape, or what no literal has unescaped: it stays.
+            out[length] = other;
+            (pos, length) = (pos + 1, length + 1);
         }
-        let next = memchr(b'\\', &raw.as_bytes()[pos..]).map_or(raw.len(), |found| pos + found);
-        out.push_str(&raw[pos..next]);
-        pos = next;
     }
-    Cow::Owned(out)
+    out.truncate(length);
+    // SAFETY: runs of a text between ASCII characters, and whole characters for the escapes.
+    Cow::Owned(unsafe { String::from_utf8_unchecked(out) })
 }
 
 /// Appends `text` escaped for the inside of a string literal: quotes, backslashes and control characters only.

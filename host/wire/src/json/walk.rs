@@ -67,10 +67,7 @@ impl PatternSet {
 /// What kind of value stands at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `escaped`: it has escapes.
-    String {
-        escaped: bool,
-    },
+    String,
     Number,
     /// `true`, `false`, `null`.
     Word,
@@ -87,6 +84,34 @@ pub(crate) trait Visitor {
     fn key(&mut self, _place: &Place<'_>, _key: &Literal) {}
 
     fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>);
+
+    /// A string, to be read by whoever wants to know what it says; which is most of the cost of a walk.
+    #[inline]
+    fn string(&mut self, place: &Place<'_>, string: StringAhead<'_, '_>) -> Result<(), ScanError> {
+        let range = string.pass()?;
+        self.value(place, Kind::String, range);
+        Ok(())
+    }
+}
+
+/// A string that the walk stands before. It must be read, one way or the other.
+pub(crate) struct StringAhead<'r, 'b> {
+    cursor: &'r mut Cursor<'b>,
+    scratch: &'r mut Vec<u8>,
+}
+
+impl<'r> StringAhead<'r, '_> {
+    /// Where the literal stands.
+    #[inline]
+    pub(crate) fn pass(self) -> Result<Range<usize>, ScanError> {
+        self.cursor.string().map(|literal| literal.with_quotes())
+    }
+
+    /// As [`StringAhead::pass`], and what it says.
+    #[inline]
+    pub(crate) fn text(self) -> Result<(Range<usize>, &'r str), ScanError> {
+        self.cursor.text(self.scratch)
+    }
 }
 
 /// A container that the walk is in.
@@ -177,7 +202,14 @@ fn key_text<'b>(body: &'b str, key: &Literal) -> Cow<'b, str> {
 
 /// Walks the document, strictly but for what a visitor of matches passes over.
 pub(crate) fn walk<V: Visitor>(body: &str, set: &PatternSet, visitor: &mut V) -> Result<(), ScanError> {
-    let mut walk = Walk { body, set, cursor: Cursor::new(body), levels: Vec::with_capacity(8), nodes: Vec::new() };
+    let mut walk = Walk {
+        body,
+        set,
+        cursor: Cursor::new(body),
+        levels: Vec::with_capacity(8),
+        nodes: Vec::with_capacity(16),
+        scratch: Vec::new(),
+    };
     if !set.nodes.is_empty() {
         walk.nodes.push(0);
     }
@@ -191,6 +223,8 @@ struct Walk<'w> {
     levels: Vec<Level>,
     /// The trie's nodes that match the containers the walk is in, and at the end those of the value at hand.
     nodes: Vec<u32>,
+    /// For the strings that have escapes.
+    scratch: Vec<u8>,
 }
 
 impl Walk<'_> {
@@ -230,7 +264,7 @@ impl Walk<'_> {
         if V::MATCHES_ONLY && !leads_on() {
             let range = self.cursor.skip_value()?;
             let kind = match first {
-                Some(b'"') => Kind::String { escaped: true },
+                Some(b'"') => Kind::String,
                 Some(b'{' | b'[') => Kind::Container,
                 Some(b't' | b'f' | b'n') => Kind::Word,
                 _ => Kind::Number,
@@ -240,8 +274,10 @@ impl Walk<'_> {
         }
         match first {
             Some(b'"') => {
-                let found = self.cursor.string()?;
-                self.tell(visitor, own, Kind::String { escaped: found.escaped }, found.with_quotes());
+                let place =
+                    Place { body: self.body, levels: &self.levels, set: self.set, nodes: &self.nodes[own.clone()] };
+                let ahead = StringAhead { cursor: &mut self.cursor, scratch: &mut self.scratch };
+                visitor.string(&place, ahead)?;
                 Ok(false)
             }
             Some(open @ (b'{' | b'[')) => {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::json::{Edits, Kind, Literal, Place, ScanError, Visitor, unescape, walk};
+use crate::json::{Edits, Kind, Literal, Place, ScanError, StringAhead, Visitor, walk};
 
 use super::derived::Derived;
 use super::findings::{SpliceError, by_text};
@@ -33,7 +33,7 @@ impl DocumentTexts {
     /// # Errors
     /// The body is not JSON, at whatever depth.
     pub fn cut(body: &str, map: &TextMap, direction: Direction) -> Result<Self, ScanError> {
-        let mut cutter = Cutter { map, direction, cut: Cut::default(), derived: Vec::new() };
+        let mut cutter = Cutter { map, direction, cut: Cut::with_room(body.len()), derived: Vec::new() };
         walk(body, &map.set, &mut cutter)?;
         let Cutter { cut, derived, .. } = cutter;
         Ok(Self { texts: cut.texts, spots: cut.spots, derived })
@@ -101,6 +101,16 @@ struct Cutter<'c> {
     derived: Vec<Derived>,
 }
 
+impl Cutter<'_> {
+    fn note_derived(&mut self, place: &Place<'_>, range: &Range<usize>) {
+        for id in place.hits() {
+            if let Role::Derived(at) = self.map.roles[usize::from(id)] {
+                self.derived.push(Derived::new(&self.map.derivations[at], place, range.clone()));
+            }
+        }
+    }
+}
+
 impl Visitor for Cutter<'_> {
     const MATCHES_ONLY: bool = false;
 
@@ -115,36 +125,40 @@ impl Visitor for Cutter<'_> {
     }
 
     fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
-        let request = self.direction == Direction::Request;
-        let (mut place_kind, mut json, mut opaque) = (PlaceKind::Value, false, false);
+        self.note_derived(place, &range);
+        let body = place.body();
+        if self.direction == Direction::Request && kind == Kind::Number && is_long_number(&body[range.clone()]) {
+            let spot = Spot { outer: None, form: Form::Number, range: range.clone() };
+            self.cut.push(PlaceKind::Number, place.pointer(), body[range].to_owned(), spot);
+        }
+    }
+
+    fn string(&mut self, place: &Place<'_>, string: StringAhead<'_, '_>) -> Result<(), ScanError> {
+        let (mut kind, mut json, mut opaque) = (PlaceKind::Value, false, false);
         for id in place.hits() {
             match self.map.roles[usize::from(id)] {
                 Role::JsonString => json = true,
-                Role::Opaque => opaque = !request,
-                Role::Derived(at) => {
-                    self.derived.push(Derived::new(&self.map.derivations[at], place, range.clone()));
-                }
+                Role::Opaque => opaque = self.direction == Direction::Answer,
                 Role::ChannelText(channel) => {
-                    let kind = self.map.channels[channel].kind;
-                    json |= kind == TextKind::ToolArguments;
-                    place_kind = kind.place();
+                    let found = self.map.channels[channel].kind;
+                    json |= found == TextKind::ToolArguments;
+                    kind = found.place();
                 }
                 _ => {}
             }
         }
-        let body = place.body();
-        match kind {
-            Kind::String { .. } if opaque || range.len() == 2 => {}
-            Kind::String { .. } if json => self.cut.push_json_string(body, place.pointer(), range),
-            Kind::String { .. } => {
-                let content = unescape(&body[range.start + 1..range.end - 1]).into_owned();
-                self.cut.push(place_kind, place.pointer(), content, Spot::string(range));
-            }
-            Kind::Number if request && is_long_number(&body[range.clone()]) => {
-                let spot = Spot { outer: None, form: Form::Number, range: range.clone() };
-                self.cut.push(PlaceKind::Number, place.pointer(), body[range].to_owned(), spot);
-            }
-            _ => {}
+        if opaque {
+            let range = string.pass()?;
+            self.note_derived(place, &range);
+            return Ok(());
         }
+        let (range, text) = string.text()?;
+        self.note_derived(place, &range);
+        if json && !text.is_empty() {
+            self.cut.push_json_string(text, place.pointer(), range);
+        } else if !text.is_empty() {
+            self.cut.push(kind, place.pointer(), text.to_owned(), Spot::string(range));
+        }
+        Ok(())
     }
 }

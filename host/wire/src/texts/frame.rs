@@ -115,7 +115,7 @@ impl Visitor for FrameRead<'_> {
     const MATCHES_ONLY: bool = false;
 
     fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
-        let is_string = matches!(kind, Kind::String { .. });
+        let is_string = kind == Kind::String;
         let (mut json, mut opaque, mut piece) = (false, false, None);
         for id in place.hits() {
             let id = usize::from(id);

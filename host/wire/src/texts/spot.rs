@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::json::{Kind, Literal, OffsetMap, PatternSet, Place, Visitor, escape_into, quote, unescape, walk};
+use crate::json::{
+    Kind, Literal, OffsetMap, PatternSet, Place, ScanError, StringAhead, Visitor, escape_into, quote, unescape, walk,
+};
 
 use super::findings::{SpliceError, replaced, replacements};
 use super::{Finding, PlaceKind, Text};
@@ -120,23 +122,28 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// With room for what a body of so many bytes mostly has.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        let texts = (bytes / 64).clamp(4, 64);
+        Self { texts: Vec::with_capacity(texts), spots: Vec::with_capacity(texts) }
+    }
+
     pub(super) fn push(&mut self, kind: PlaceKind, at: String, content: String, spot: Spot) {
         self.texts.push(Text { kind, at, content, released: 0, open: false });
         self.spots.push(spot);
     }
 
     /// A string literal whose text is itself JSON: its leaves, or the whole where it is none.
-    pub(super) fn push_json_string(&mut self, body: &str, at: String, literal: Range<usize>) {
-        let text = unescape(&body[literal.start + 1..literal.end - 1]);
+    pub(super) fn push_json_string(&mut self, text: &str, at: String, literal: Range<usize>) {
         let mut inner = Inner { cut: Self::default(), outer: &literal, at: &at };
-        match walk(&text, &PatternSet::default(), &mut inner) {
+        match walk(text, &PatternSet::default(), &mut inner) {
             Ok(()) => {
                 let Inner { mut cut, .. } = inner;
                 self.texts.append(&mut cut.texts);
                 self.spots.append(&mut cut.spots);
             }
             Err(_) if text.is_empty() => {}
-            Err(_) => self.push(PlaceKind::ToolArguments, at, text.into_owned(), Spot::string(literal)),
+            Err(_) => self.push(PlaceKind::ToolArguments, at, text.to_owned(), Spot::string(literal)),
         }
     }
 }
@@ -168,15 +175,19 @@ impl Visitor for Inner<'_> {
     fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
         let body = place.body();
         match kind {
-            Kind::String { .. } if range.len() > 2 => {
-                let content = unescape(&body[range.start + 1..range.end - 1]).into_owned();
-                self.push(place, content, Form::String, range);
-            }
             Kind::Number if is_long_number(&body[range.clone()]) => {
                 self.push(place, body[range.clone()].to_owned(), Form::Number, range);
             }
             _ => {}
         }
+    }
+
+    fn string(&mut self, place: &Place<'_>, string: StringAhead<'_, '_>) -> Result<(), ScanError> {
+        let (range, text) = string.text()?;
+        if !text.is_empty() {
+            self.push(place, text.to_owned(), Form::String, range);
+        }
+        Ok(())
     }
 }
 
@@ -184,16 +195,38 @@ pub(super) fn is_long_number(number: &str) -> bool {
     number.len() >= LONG_NUMBER && number.bytes().filter(u8::is_ascii_digit).count() >= LONG_NUMBER
 }
 
+const DIGIT: u8 = 1;
+const LOWER: u8 = 2;
+/// In no identifier.
+const OTHER: u8 = 4;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'a'..=b'z' => LOWER,
+            b'A'..=b'Z' | b'_' | b'$' => 0,
+            _ => OTHER,
+        };
+        byte += 1;
+    }
+    classes
+};
+
 /// The key's name if it can tell something about a person: if it is not a plain identifier as schemas have them (ASCII
 /// letters, digits, `_`, `$`; at most 32 bytes and four digits; with a lower-case letter where longer than 12).
 pub(super) fn telling_key(body: &str, key: &Literal) -> Option<String> {
     let raw = &body[key.inside.clone()];
-    let (mut digits, mut lower, mut plain) = (0, false, raw.len() <= 32);
-    for byte in raw.bytes() {
-        digits += usize::from(byte.is_ascii_digit());
-        lower |= byte.is_ascii_lowercase();
-        plain &= byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
-    }
-    let identifier = plain && digits <= 4 && (lower || raw.len() <= 12);
+    let identifier = raw.len() <= 32 && {
+        let (mut digits, mut classes) = (0, 0);
+        for byte in raw.bytes() {
+            let class = CLASSES[usize::from(byte)];
+            digits += class & DIGIT;
+            classes |= class;
+        }
+        classes & OTHER == 0 && digits <= 4 && (classes & LOWER != 0 || raw.len() <= 12)
+    };
     if identifier { None } else { Some(unescape(raw).into_owned()) }
 }

@@ -204,7 +204,8 @@ impl StreamTexts {
         }
         let first = batch.cut.texts.len() as u32;
         if string.json {
-            batch.cut.push_json_string(literal, string.at.clone(), 0..literal.len());
+            let text = unescape(&literal[1..literal.len() - 1]);
+            batch.cut.push_json_string(&text, string.at.clone(), 0..literal.len());
         } else {
             let content = unescape(&literal[1..literal.len() - 1]).into_owned();
             batch.cut.push(PlaceKind::Value, string.at.clone(), content, Spot::string(0..literal.len()));

@@ -109,3 +109,15 @@ pub fn write_inside(text: &str, choices: &mut Choices, out: &mut String) {
         }
     }
 }
+
+/// The insides of string literals as they may arrive: sound and unsound escapes, surrogates alone and in pairs, control characters
+/// and quotes, with plain runs between them that reach over any block a scanner reads at once.
+pub fn inside() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        8 => (0..150_usize, prop::sample::select(vec!["a", "é", "東", "😀"])).prop_map(|(count, of)| of.repeat(count)),
+        8 => prop::sample::select(vec!["\\\"", "\\\\", "\\/", "\\b", "\\f", "\\n", "\\r", "\\t", "\\u00e9", "\\uABCD"]).prop_map(str::to_owned),
+        4 => prop::sample::select(vec!["\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\ud83d\\n", "\\ud83d\\u0041"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["\\", "\\x", "\\u12", "\\u12g4", "\\é", "\\\n", "\"", "\n", "\0", "\x1f", "\\ud83d\\u1"]).prop_map(str::to_owned),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
