@@ -32,6 +32,8 @@ const RESERVED: &[&str] = &[
 pub enum ModelPlace {
     Body(Pointer),
     Path(String),
+    /// A field of a multipart form.
+    Form(String),
     Nowhere,
 }
 
@@ -107,6 +109,7 @@ impl Endpoint {
             model: match &endpoint.model {
                 manifest::Location::Body(at) => ModelPlace::Body(pointer(at)?),
                 manifest::Location::Path(name) => ModelPlace::Path(name.clone()),
+                manifest::Location::Form(name) => ModelPlace::Form(name.clone()),
                 manifest::Location::Absent | manifest::Location::Always => ModelPlace::Nowhere,
             },
             usage_flag: usage_flag.transpose()?,

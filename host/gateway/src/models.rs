@@ -18,12 +18,19 @@ pub(crate) fn answer(head: &Head, route: &Arc<Route>, key: &KeyRecord) -> Result
     let offers = head.snapshot.catalog.offers().iter();
     let mut entries: Vec<ModelEntry> = offers
         .filter(|offer| key.allows(&offer.connection.name, &offer.model.id))
-        .map(|offer| ModelEntry {
-            id: format!("{}/{}", offer.connection.name, offer.model.id),
-            provider: offer.connection.name.to_string(),
-            created: UNKNOWN_CREATION,
-            context: offer.model.context,
-            max_output: offer.model.max_output,
+        .map(|offer| {
+            let rates = offer.model.prices.in_force(head.now).ok().map(|price| &price.rates);
+            ModelEntry {
+                id: format!("{}/{}", offer.connection.name, offer.model.id),
+                provider: offer.connection.name.to_string(),
+                created: UNKNOWN_CREATION,
+                context: offer.model.context,
+                max_output: offer.model.max_output,
+                operations: offer.model.operations.clone(),
+                capabilities: offer.model.capabilities.clone(),
+                input_price: rates.and_then(|rates| rates.input),
+                output_price: rates.and_then(|rates| rates.output),
+            }
         })
         .collect();
     entries.sort_by(|one, two| one.id.cmp(&two.id));

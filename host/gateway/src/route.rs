@@ -25,6 +25,8 @@ pub enum Place {
     Absent,
     Body(Pointer),
     Path(String),
+    /// A field of a multipart form.
+    Form(String),
     Always,
 }
 
@@ -146,6 +148,7 @@ impl Route {
                 manifest::Location::Absent => Place::Absent,
                 manifest::Location::Body(at) => Place::Body(pointer(at)?),
                 manifest::Location::Path(name) => Place::Path(name.clone()),
+                manifest::Location::Form(name) => Place::Form(name.clone()),
                 manifest::Location::Always => Place::Always,
             })
         };

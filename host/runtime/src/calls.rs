@@ -78,11 +78,12 @@ impl Session {
     pub fn decode_frames(
         &mut self,
         context: &Context,
+        endpoint: &str,
         state: &[u8],
         frames: &[Frame],
         last: bool,
     ) -> Answer<DecodedFrames> {
-        let answer = call!(self, Provider, provider, decode_frames(context, state, frames, last))?;
+        let answer = call!(self, Provider, provider, decode_frames(context, endpoint, state, frames, last))?;
         self.bounded(answer, |answer| answer.as_ref().map_or(0, |decoded| decoded.state.len()))
     }
 
@@ -92,8 +93,15 @@ impl Session {
     }
 
     /// Reads what the ledger and the receipt need of an answer that is passed through.
-    pub fn meter(&mut self, context: &Context, state: &[u8], frames: &[Frame], last: bool) -> Answer<Reading> {
-        let answer = call!(self, Provider, provider, meter(context, state, frames, last))?;
+    pub fn meter(
+        &mut self,
+        context: &Context,
+        endpoint: &str,
+        state: &[u8],
+        frames: &[Frame],
+        last: bool,
+    ) -> Answer<Reading> {
+        let answer = call!(self, Provider, provider, meter(context, endpoint, state, frames, last))?;
         self.bounded(answer, |answer| answer.as_ref().map_or(0, |reading| reading.state.len()))
     }
 }

@@ -13,7 +13,7 @@ pub mod manifest {
 /// Client protocols.
 pub mod dialect {
     pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
-        EncodedEvents, ErrorReply, Head, ModelEntry, Reply,
+        Cost, EncodedEvents, ErrorReply, Head, ModelEntry, Reply,
     };
 }
 

@@ -126,9 +126,9 @@ functions! {
         decode_response = "decode-response"
             DecodeResponse(&'a Context, &'a AnswerHead, &'a str) -> Result<DecodedResponse, Failure>;
         decode_frames = "decode-frames"
-            DecodeFrames(&'a Context, &'a [u8], &'a [Frame], bool) -> Result<DecodedFrames, Failure>;
+            DecodeFrames(&'a Context, &'a str, &'a [u8], &'a [Frame], bool) -> Result<DecodedFrames, Failure>;
         decode_error = "decode-error" DecodeError(&'a Context, &'a AnswerHead, &'a str) -> Failure;
-        meter = "meter" Meter(&'a Context, &'a [u8], &'a [Frame], bool) -> Result<Reading, Failure>;
+        meter = "meter" Meter(&'a Context, &'a str, &'a [u8], &'a [Frame], bool) -> Result<Reading, Failure>;
     }
     router RouterFunctions {
         rank = "rank"

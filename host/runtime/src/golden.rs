@@ -115,6 +115,7 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
     let last = || v.parameter("last");
     let state = || v.parameter::<Vec<u8>>("state");
     let body = || v.parameter::<String>("body");
+    let endpoint = || v.parameter::<String>("endpoint");
     Ok(match v.function.as_str() {
         "dialect.decode-request" => call!(outcome decode_request(&context, &v.parameter("head")?, &body()?)),
         "dialect.encode-response" => {
@@ -134,10 +135,12 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
         }
         "provider.decode-response" => call!(outcome decode_response(&context, &v.parameter("head")?, &body()?)),
         "provider.decode-frames" => {
-            call!(outcome decode_frames(&context, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?))
+            call!(outcome decode_frames(&context, &endpoint()?, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?))
         }
         "provider.decode-error" => call!(plain decode_error(&context, &v.parameter("head")?, &body()?)),
-        "provider.meter" => call!(outcome meter(&context, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?)),
+        "provider.meter" => {
+            call!(outcome meter(&context, &endpoint()?, &state()?, &v.parameter::<Vec<_>>("frames")?, last()?))
+        }
         "router.rank" => call!(outcome rank(
             &context,
             &v.parameter("caller")?,
@@ -175,13 +178,14 @@ impl Vector {
     fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = match self.input.get(name) {
             Some(Value::Array(texts)) if name == "texts" => packed(texts),
-            Some(value) => textual(name, value.clone()),
+            Some(value) => completed(name, textual(name, value.clone())),
             None => match name {
                 "context" => {
                     json!({"now": 1_700_000_000_000_u64, "seed": 7, "request_id": "req-golden", "development": true})
                 }
                 "state" => json!([]),
                 "last" => json!(true),
+                "endpoint" => json!("chat"),
                 "content" | "usage" => Value::Null,
                 _ => return Err(format!("the vector has no `{name}`")),
             },
@@ -205,6 +209,26 @@ fn packed(texts: &[Value]) -> Value {
         }));
     }
     json!({"contents": contents, "places": places, "list": list})
+}
+
+/// A vector leaves out what most have alike.
+fn completed(name: &str, mut value: Value) -> Value {
+    let fill = |value: &mut Value, defaults: Value| {
+        if let (Value::Object(members), Value::Object(defaults)) = (value, defaults) {
+            for (key, value) in defaults {
+                members.entry(key).or_insert(value);
+            }
+        }
+    };
+    match (name, &mut value) {
+        ("head", head) if head.get("status").is_some() => fill(head, json!({"endpoint": "chat"})),
+        ("reply", reply) => fill(reply, json!({"provider": "provider", "strategy": "explicit"})),
+        ("models", Value::Array(models)) => {
+            models.iter_mut().for_each(|model| fill(model, json!({"operations": ["chat"], "capabilities": []})));
+        }
+        _ => {}
+    }
+    value
 }
 
 /// Names whose contract type is JSON text, so that a vector may hold the value itself.

@@ -46,7 +46,14 @@ fn context() -> Context {
 }
 
 fn reply() -> Reply {
-    Reply { route: "chat".to_owned(), requested_model: "m".to_owned(), stream_usage: true }
+    Reply {
+        route: "chat".to_owned(),
+        requested_model: "m".to_owned(),
+        stream_usage: true,
+        provider: "provider".to_owned(),
+        strategy: "explicit".to_owned(),
+        cost: None,
+    }
 }
 
 fn frames(sse: &str) -> Vec<Frame> {
@@ -175,12 +182,14 @@ fn accumulate(frames: &[Frame]) -> Value {
 fn decode(frames: Vec<Frame>, one_by_one: bool) -> Vec<Event> {
     let mut state = Default::default();
     if !one_by_one {
-        return Anthropic.decode_frames(&context(), &mut state, frames, true).expect("events");
+        return Anthropic.decode_frames(&context(), "chat", &mut state, frames, true).expect("events");
     }
     let count = frames.len();
     let mut events = Vec::new();
     for (at, frame) in frames.into_iter().enumerate() {
-        events.extend(Anthropic.decode_frames(&context(), &mut state, vec![frame], at + 1 == count).expect("events"));
+        events.extend(
+            Anthropic.decode_frames(&context(), "chat", &mut state, vec![frame], at + 1 == count).expect("events"),
+        );
         state = carried(state);
     }
     events
@@ -203,7 +212,7 @@ fn encode(events: Vec<Event>, one_by_one: bool) -> Vec<Frame> {
 
 #[test]
 fn whole_answers_come_back_the_same() {
-    let head = AnswerHead { status: 200, headers: Vec::new() };
+    let head = AnswerHead { endpoint: "chat".to_owned(), status: 200, headers: Vec::new() };
     for recording in recordings().into_iter().filter(|recording| recording.status == 200 && !recording.stream) {
         let decoded = Anthropic
             .decode_response(&context(), &head, &recording.response)
@@ -231,7 +240,7 @@ fn streams_come_back_the_same_however_they_arrive() {
 
 #[test]
 fn a_meter_reads_what_decoding_reads() {
-    let head = AnswerHead { status: 200, headers: Vec::new() };
+    let head = AnswerHead { endpoint: "chat".to_owned(), status: 200, headers: Vec::new() };
     let needles = Anthropic::manifest().endpoints.remove(0).meter_frames;
     for recording in recordings().into_iter().filter(|recording| recording.status == 200) {
         let mut metered = Metered::default();
@@ -246,7 +255,7 @@ fn a_meter_reads_what_decoding_reads() {
                 })
                 .cloned()
                 .collect();
-            Anthropic.meter(&context(), &mut metered, &chosen, true).expect("a reading");
+            Anthropic.meter(&context(), "chat", &mut metered, &chosen, true).expect("a reading");
             let message = accumulate(&wire);
             id = message["id"].as_str().map(str::to_owned);
             let events = decode(wire, false);
@@ -259,7 +268,9 @@ fn a_meter_reads_what_decoding_reads() {
                 _ => None,
             });
         } else {
-            Anthropic.meter(&context(), &mut metered, &[Frame::data(&*recording.response)], true).expect("a reading");
+            Anthropic
+                .meter(&context(), "chat", &mut metered, &[Frame::data(&*recording.response)], true)
+                .expect("a reading");
             let response =
                 Anthropic.decode_response(&context(), &head, &recording.response).expect("an answer").response;
             id = Some(response.id);
@@ -371,7 +382,7 @@ fn floats(value: &mut Value) {
 #[test]
 fn recorded_errors_have_their_kind() {
     for recording in recordings().into_iter().filter(|recording| recording.status >= 400) {
-        let head = AnswerHead { status: recording.status as u16, headers: Vec::new() };
+        let head = AnswerHead { endpoint: "chat".to_owned(), status: recording.status as u16, headers: Vec::new() };
         let failure = Anthropic.decode_error(&context(), &head, &recording.response);
         let expected = if recording.status == 404 { FailureKind::NotFound } else { FailureKind::InvalidRequest };
         assert_eq!(failure.kind, expected, "{}", recording.id);

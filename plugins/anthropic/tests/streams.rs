@@ -10,7 +10,14 @@ fn context() -> Context {
 }
 
 fn reply() -> Reply {
-    Reply { route: "chat".to_owned(), requested_model: "m".to_owned(), stream_usage: true }
+    Reply {
+        route: "chat".to_owned(),
+        requested_model: "m".to_owned(),
+        stream_usage: true,
+        provider: "provider".to_owned(),
+        strategy: "explicit".to_owned(),
+        cost: None,
+    }
 }
 
 fn at(part: u32) -> Position {
@@ -52,8 +59,9 @@ fn decode(frames: Vec<Frame>) -> Vec<Event> {
     let count = frames.len();
     let mut events = Vec::new();
     for (index, frame) in frames.into_iter().enumerate() {
-        events
-            .extend(Anthropic.decode_frames(&context(), &mut state, vec![frame], index + 1 == count).expect("events"));
+        events.extend(
+            Anthropic.decode_frames(&context(), "chat", &mut state, vec![frame], index + 1 == count).expect("events"),
+        );
         let bytes = postcard::to_stdvec(&state).expect("a state");
         state = postcard::from_bytes(&bytes).expect("the same state");
     }
@@ -193,7 +201,7 @@ fn a_server_tools_input_is_bounded() {
         ));
     }
     frames.push(frame(json!({"type":"content_block_stop","index":0})));
-    let events = Anthropic.decode_frames(&context(), &mut Default::default(), frames, false).unwrap();
+    let events = Anthropic.decode_frames(&context(), "chat", &mut Default::default(), frames, false).unwrap();
     let [Event::WholePart(whole)] = &events[..] else { panic!("{events:?}") };
     let Content::Other(item) = &whole.part.content else { panic!("{whole:?}") };
     assert_eq!((&*item.format, &*item.kind), (FORMAT, "server_tool_use"));

@@ -79,6 +79,7 @@ impl Provider for OpenAi {
     fn decode_frames(
         &self,
         context: &Context,
+        _endpoint: &str,
         state: &mut Self::State,
         frames: Vec<Frame>,
         last: bool,
@@ -90,7 +91,14 @@ impl Provider for OpenAi {
         provider::error::decode(context, head, body)
     }
 
-    fn meter(&self, _: &Context, metered: &mut Meter, frames: &[Frame], last: bool) -> Result<(), Failure> {
+    fn meter(
+        &self,
+        _: &Context,
+        _endpoint: &str,
+        metered: &mut Meter,
+        frames: &[Frame],
+        last: bool,
+    ) -> Result<(), Failure> {
         provider::meter::read(metered, frames, last);
         Ok(())
     }

@@ -55,7 +55,14 @@ fn context() -> Context {
 }
 
 fn reply() -> Reply {
-    Reply { route: "chat".into(), requested_model: "m".into(), stream_usage: true }
+    Reply {
+        route: "chat".into(),
+        requested_model: "m".into(),
+        stream_usage: true,
+        provider: "provider".to_owned(),
+        strategy: "explicit".to_owned(),
+        cost: None,
+    }
 }
 
 /// What must not change, by choice.

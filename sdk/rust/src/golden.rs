@@ -44,13 +44,14 @@ impl Vector {
     pub fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = match self.input.get(name) {
             Some(Value::Array(texts)) if name == "texts" => packed(texts),
-            Some(value) => textual(name, value.clone()),
+            Some(value) => completed(name, textual(name, value.clone())),
             None => match name {
                 "context" => {
                     json!({"now": 1_700_000_000_000_u64, "seed": 7, "request_id": "req-golden", "development": true})
                 }
                 "state" => json!([]),
                 "last" => json!(true),
+                "endpoint" => json!("chat"),
                 "content" | "usage" => Value::Null,
                 _ => return Err(format!("the vector has no `{name}`")),
             },
@@ -118,6 +119,26 @@ fn packed(texts: &[Value]) -> Value {
         }));
     }
     json!({"contents": contents, "places": places, "list": list})
+}
+
+/// A vector leaves out what most have alike.
+fn completed(name: &str, mut value: Value) -> Value {
+    let fill = |value: &mut Value, defaults: Value| {
+        if let (Value::Object(members), Value::Object(defaults)) = (value, defaults) {
+            for (key, value) in defaults {
+                members.entry(key).or_insert(value);
+            }
+        }
+    };
+    match (name, &mut value) {
+        ("head", head) if head.get("status").is_some() => fill(head, json!({"endpoint": "chat"})),
+        ("reply", reply) => fill(reply, json!({"provider": "provider", "strategy": "explicit"})),
+        ("models", Value::Array(models)) => {
+            models.iter_mut().for_each(|model| fill(model, json!({"operations": ["chat"], "capabilities": []})));
+        }
+        _ => {}
+    }
+    value
 }
 
 /// Names whose contract type is JSON text, so that a vector may hold the value itself.
@@ -242,6 +263,7 @@ macro_rules! __golden_role {
             )),
             "decode-frames" => $crate::golden::outcome(E::decode_frames(
                 $v.parameter("context")?,
+                $v.parameter("endpoint")?,
                 $v.parameter("state")?,
                 $v.parameter("frames")?,
                 $v.parameter("last")?,
@@ -253,6 +275,7 @@ macro_rules! __golden_role {
             )),
             "meter" => $crate::golden::outcome(E::meter(
                 $v.parameter("context")?,
+                $v.parameter("endpoint")?,
                 $v.parameter("state")?,
                 $v.parameter("frames")?,
                 $v.parameter("last")?,

@@ -68,6 +68,7 @@
 //!     fn decode_frames(
 //!         &self,
 //!         _: &Context,
+//!         _endpoint: &str,
 //!         begun: &mut bool,
 //!         frames: Vec<Frame>,
 //!         last: bool,
@@ -96,7 +97,7 @@
 //!         Failure::new(FailureKind::of_status(head.status), "The provider refused the request.")
 //!     }
 //!
-//!     fn meter(&self, _: &Context, _: &mut Metered, _: &[Frame], _last: bool) -> Result<(), Failure> {
+//!     fn meter(&self, _: &Context, _: &str, _: &mut Metered, _: &[Frame], _last: bool) -> Result<(), Failure> {
 //!         Ok(()) // This protocol tells no usage.
 //!     }
 //! }
@@ -124,10 +125,12 @@ pub trait Provider: Plugin {
     /// A whole answer of status 2xx.
     fn decode_response(&self, context: &Context, head: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure>;
 
-    /// The next frames of a stream. `last` says that the provider closed it: without its proper end that is an `error` event.
+    /// The next frames of a stream of a declared endpoint. `last` says that the provider closed it: without its proper end that is
+    /// an `error` event.
     fn decode_frames(
         &self,
         context: &Context,
+        endpoint: &str,
         state: &mut Self::State,
         frames: Vec<Frame>,
         last: bool,
@@ -136,8 +139,16 @@ pub trait Provider: Plugin {
     /// An answer that is not 2xx. What cannot be read is mapped by its status.
     fn decode_error(&self, context: &Context, head: &AnswerHead, body: &str) -> Failure;
 
-    /// Reads id, model, usage and finish from an answer that is passed through: `metered` is what is known so far.
-    fn meter(&self, context: &Context, metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure>;
+    /// Reads id, model, usage and finish from an answer of a declared endpoint that is passed through: `metered` is what is known
+    /// so far.
+    fn meter(
+        &self,
+        context: &Context,
+        endpoint: &str,
+        metered: &mut Metered,
+        frames: &[Frame],
+        last: bool,
+    ) -> Result<(), Failure>;
 }
 
 /// What the meter has read so far.
@@ -182,12 +193,13 @@ impl<P: Provider + Instance> Guest for Exported<P> {
 
     fn decode_frames(
         context: Context,
+        endpoint: String,
         state: Vec<u8>,
         frames: Vec<Frame>,
         last: bool,
     ) -> Result<DecodedFrames, Failure> {
         let mut state = state::restore::<P::State>(&state)?;
-        let events = P::instance().decode_frames(&context, &mut state, frames, last)?;
+        let events = P::instance().decode_frames(&context, &endpoint, &mut state, frames, last)?;
         Ok(DecodedFrames { state: state::save(&state)?, events })
     }
 
@@ -195,9 +207,15 @@ impl<P: Provider + Instance> Guest for Exported<P> {
         P::instance().decode_error(&context, &head, &body)
     }
 
-    fn meter(context: Context, state: Vec<u8>, frames: Vec<Frame>, last: bool) -> Result<Reading, Failure> {
+    fn meter(
+        context: Context,
+        endpoint: String,
+        state: Vec<u8>,
+        frames: Vec<Frame>,
+        last: bool,
+    ) -> Result<Reading, Failure> {
         let mut metered = state::restore::<Metered>(&state)?;
-        P::instance().meter(&context, &mut metered, &frames, last)?;
+        P::instance().meter(&context, &endpoint, &mut metered, &frames, last)?;
         // After the last frame nobody hands the state back.
         let state = if last { Vec::new() } else { state::save(&metered)? };
         let Metered { id, model, usage, finishes, failure } = metered;

@@ -63,7 +63,8 @@ impl Running {
         if !exchange.permits_target(&attempt_of(&offer, number, worst.map(|worst| worst.get())))? {
             return Ok(None);
         }
-        let Outbound { request, strip_usage, stream_usage } = exchange.build_request(inbound, &offer, &endpoint)?;
+        let Outbound { request, endpoint, strip_usage, stream_usage } =
+            exchange.build_request(inbound, &offer, &endpoint)?;
         let held = exchange.reserve(&offer, number, worst)?;
         exchange.record.attempts.push(receipt::Attempt {
             number,
@@ -193,7 +194,7 @@ impl Running {
         // An error before the first byte: nothing was generated.
         exchange.refund(&mut self.held, "refused");
         let plugin = Arc::clone(&self.offer.connection.plugin);
-        let head = answer_head(&head);
+        let head = answer_head(&self.endpoint.name, &head);
         let decoded =
             exchange.call(&plugin, "provider", |session, context| session.decode_error(context, &head, &text));
         let failure = match decoded {
@@ -242,9 +243,10 @@ fn is_stream(answer: &Response<UpstreamBody>) -> bool {
 }
 
 /// What a provider plugin may see of an answer's head.
-pub(super) fn answer_head(head: &http::response::Parts) -> provider::AnswerHead {
+pub(super) fn answer_head(endpoint: &str, head: &http::response::Parts) -> provider::AnswerHead {
     let headers = head.headers.iter().filter(|(name, _)| **name != http::header::SET_COOKIE);
     provider::AnswerHead {
+        endpoint: endpoint.to_owned(),
         status: head.status.as_u16(),
         headers: headers
             .filter_map(|(name, value)| {

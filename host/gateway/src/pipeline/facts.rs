@@ -48,7 +48,7 @@ impl Facts {
                 (model.into_owned(), Some(range))
             }
             Place::Path(name) => (parameter(name).unwrap_or_default(), None),
-            Place::Absent | Place::Always => (String::new(), None),
+            Place::Absent | Place::Always | Place::Form(_) => (String::new(), None),
         };
         let stream = match &route.stream {
             Place::Body(at) => match in_body(at).map(|range| &body[range]) {
@@ -57,7 +57,7 @@ impl Facts {
                 Some(_) => return Err(invalid(Some("stream"), "`stream` is neither true nor false".to_owned())),
             },
             Place::Always => true,
-            Place::Absent | Place::Path(_) => false,
+            Place::Absent | Place::Path(_) | Place::Form(_) => false,
         };
         let limit = route.output_limit.iter().find_map(in_body).map(|range| &body[range]);
         let needs =

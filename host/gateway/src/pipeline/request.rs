@@ -1,6 +1,8 @@
 //! What is sent to a provider: the client's bytes with declared splices where formats agree (invariant 5), else what the provider
 //! plugin encoded. The path, the host and the credential are the host's (invariant 1).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -18,6 +20,8 @@ use crate::upstream::build_path;
 /// A request ready to be sent, and how its answer is to be read.
 pub(super) struct Outbound {
     pub request: Request<Full<Bytes>>,
+    /// Where it goes: a provider's plugin may choose another of its endpoints.
+    pub endpoint: Arc<Endpoint>,
     /// A usage frame comes only because the gateway asked for it, and is taken out again.
     pub strip_usage: bool,
     /// The client asked for usage within its stream.
@@ -35,7 +39,7 @@ impl Exchange {
         &mut self,
         inbound: &mut Inbound,
         offer: &Offer,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
     ) -> Result<Outbound, Stop> {
         if endpoint.format == *self.route.format && !self.facts.reencode {
             self.record.passthrough = true;
@@ -47,7 +51,7 @@ impl Exchange {
     }
 
     /// The client's own bytes, spliced.
-    fn forward(&self, inbound: &Inbound, offer: &Offer, endpoint: &Endpoint) -> Result<Outbound, Stop> {
+    fn forward(&self, inbound: &Inbound, offer: &Offer, endpoint: &Arc<Endpoint>) -> Result<Outbound, Stop> {
         let body = &inbound.body;
         let mut edits = Edits::new();
         if let (ModelPlace::Body(_), Some(at)) = (&endpoint.model, &self.facts.model_at)
@@ -79,7 +83,7 @@ impl Exchange {
         let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
         let model = match &endpoint.model {
             ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),
-            ModelPlace::Body(_) | ModelPlace::Nowhere => None,
+            ModelPlace::Body(_) | ModelPlace::Form(_) | ModelPlace::Nowhere => None,
         };
         let path = build_path(
             &offer.connection.address.base_path,
@@ -90,7 +94,7 @@ impl Exchange {
         );
         let path = path.map_err(|error| self.unbuildable(offer, &error))?;
         let request = self.assemble(offer, endpoint, &path, &[], sent, true)?;
-        Ok(Outbound { request, strip_usage, stream_usage })
+        Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage, stream_usage })
     }
 
     /// The request as the provider plugin writes it.
@@ -129,7 +133,7 @@ impl Exchange {
         };
         let stream_usage = decoded.stream_usage;
         self.record.note(notes);
-        Ok(Outbound { request, strip_usage: !stream_usage, stream_usage })
+        Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage: !stream_usage, stream_usage })
     }
 
     fn assemble(

@@ -259,7 +259,7 @@ impl AnswerStream {
         let state = std::mem::take(meter);
         let reading = self
             .exchange
-            .call(&plugin, "provider", |session, context| session.meter(context, &state, &frames, last))
+            .call(&plugin, "provider", |session, context| session.meter(context, &endpoint.name, &state, &frames, last))
             .map_err(|error| Stop::plugin(&plugin, "provider", &self.exchange.context.request_id, &error))??;
         *meter = reading.state;
         self.told.id = reading.id;

@@ -45,8 +45,11 @@ impl Exchange {
         let plugin = Arc::clone(&running.offer.connection.plugin);
         let frames: Vec<types::Frame> = frames.iter().map(to_contract).collect();
         let state = std::mem::take(&mut translation.decoder);
+        let endpoint = &*running.endpoint.name;
         let decoded = self
-            .call(&plugin, "provider", |session, context| session.decode_frames(context, &state, &frames, last))
+            .call(&plugin, "provider", |session, context| {
+                session.decode_frames(context, endpoint, &state, &frames, last)
+            })
             .map_err(|error| Stop::plugin(&plugin, "provider", &self.context.request_id, &error))??;
         translation.decoder = decoded.state;
         let mut events = decoded.events;

@@ -21,8 +21,7 @@ struct Read {
     model: Option<String>,
     id: Option<String>,
     usage: Option<Usage>,
-    /// The body for the client where it is not the provider's own.
-    encoded: Option<ByteString>,
+    /// Decoded, where the client's format is another.
     response: Option<chat::Response>,
 }
 
@@ -51,7 +50,7 @@ pub(super) async fn answer(
     let read = if same_format {
         exchange.meter_whole(&running, &body)
     } else {
-        exchange.translate_whole(&running, &answer_head(&head), &body)
+        exchange.decode_whole(&running, &answer_head(&running.endpoint.name, &head), &body)
     };
     let read = match read {
         Ok(read) => read,
@@ -90,22 +89,17 @@ impl Exchange {
         let plugin = Arc::clone(&running.offer.connection.plugin);
         let frames = [types::Frame { event: String::new(), data: body.to_string() }];
         let reading = self
-            .call(&plugin, "provider", |session, context| session.meter(context, &[], &frames, true))
+            .call(&plugin, "provider", |session, context| {
+                session.meter(context, &running.endpoint.name, &[], &frames, true)
+            })
             .map_err(|error| Stop::plugin(&plugin, "provider", &self.context.request_id, &error))??;
         for finish in &reading.finishes {
             self.record.finished(finish);
         }
-        Ok(Read {
-            model: reading.model,
-            id: reading.id,
-            usage: reading.usage.as_ref().map(usage_of),
-            encoded: None,
-            response: None,
-        })
+        Ok(Read { model: reading.model, id: reading.id, usage: reading.usage.as_ref().map(usage_of), response: None })
     }
 
-    /// Decodes by the provider, encodes by the dialect.
-    fn translate_whole(
+    fn decode_whole(
         &mut self,
         running: &Running,
         head: &provider::AnswerHead,
@@ -120,18 +114,22 @@ impl Exchange {
         for finish in response.choices.iter().filter_map(|choice| choice.finish.as_ref()) {
             self.record.finished(finish);
         }
-        let reply = self.reply(running);
-        let plugin = Arc::clone(&self.route.plugin);
-        let encoded = self
-            .call(&plugin, "dialect", |session, context| session.encode_response(context, &reply, &response))
-            .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
         Ok(Read {
             model: Some(response.model.clone()),
             id: Some(response.id.clone()),
             usage: response.usage.as_ref().map(usage_of),
-            encoded: Some(encoded.into()),
             response: Some(response),
         })
+    }
+
+    /// By the dialect, once the cost is known.
+    fn encode_whole(&mut self, running: &Running, response: &chat::Response) -> Result<ByteString, Stop> {
+        let reply = self.reply(running);
+        let plugin = Arc::clone(&self.route.plugin);
+        let encoded = self
+            .call(&plugin, "dialect", |session, context| session.encode_response(context, &reply, response))
+            .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
+        Ok(encoded.into())
     }
 
     fn settle_whole(&mut self, running: &mut Running, read: &Read, length: u64) {
@@ -144,9 +142,12 @@ impl Exchange {
         self.settle(&mut running.held, &running.offer, read.model.as_deref(), usage);
     }
 
-    /// Guards, then policies: what is left is for the client.
+    /// Encodes where formats differ, then guards, then policies: what is left is for the client.
     fn finish_whole(&mut self, running: &Running, read: Read, body: ByteString) -> Result<ByteString, Stop> {
-        let body = read.encoded.unwrap_or(body);
+        let body = match &read.response {
+            Some(response) => self.encode_whole(running, response)?,
+            None => body,
+        };
         let body = self.guard_document(guard::Direction::Answer, &body)?.unwrap_or(body);
         let usage = self.record.usage.as_ref().map(wire_usage);
         self.review_answer(&running.policy_view(), usage, read.response.as_ref())?;
@@ -159,6 +160,21 @@ impl Exchange {
             route: self.route.name.clone(),
             requested_model: self.facts.model.clone(),
             stream_usage: running.stream_usage,
+            provider: running.offer.connection.name.to_string(),
+            strategy: self.strategy().to_owned(),
+            cost: self
+                .record
+                .cost
+                .as_ref()
+                .map(|cost| dialect::Cost { input: cost.input_nano.get(), output: cost.output_nano.get() }),
+        }
+    }
+
+    /// How the target was found.
+    fn strategy(&self) -> &str {
+        match &self.record.routing {
+            Some(routing) if routing.candidates.len() > 1 => &routing.strategy,
+            _ => "explicit",
         }
     }
 }

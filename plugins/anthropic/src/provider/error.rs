@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn decoded(status: u16, kind: &str, message: &str) -> Failure {
-        let head = AnswerHead { status, headers: vec![Pair::new("Retry-After", "1.5")] };
+        let head = AnswerHead { endpoint: "chat".to_owned(), status, headers: vec![Pair::new("Retry-After", "1.5")] };
         decode(
             &head,
             &format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}},"request_id":"r"}}"#),
@@ -178,7 +178,7 @@ mod tests {
             (403, FailureKind::Permission),
             (302, FailureKind::UpstreamProtocol),
         ] {
-            let head = AnswerHead { status, headers: Vec::new() };
+            let head = AnswerHead { endpoint: "chat".to_owned(), status, headers: Vec::new() };
             for body in ["", "<html>Bad gateway</html>", "{}", "[1]"] {
                 assert_eq!(decode(&head, body).kind, expected);
             }

@@ -30,6 +30,7 @@ impl Provider for Anthropic {
     fn decode_frames(
         &self,
         _: &Context,
+        _endpoint: &str,
         state: &mut stream::State,
         frames: Vec<Frame>,
         last: bool,
@@ -41,7 +42,14 @@ impl Provider for Anthropic {
         error::decode(head, body)
     }
 
-    fn meter(&self, _: &Context, metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure> {
+    fn meter(
+        &self,
+        _: &Context,
+        _endpoint: &str,
+        metered: &mut Metered,
+        frames: &[Frame],
+        last: bool,
+    ) -> Result<(), Failure> {
         meter::read(metered, frames, last)
     }
 }
