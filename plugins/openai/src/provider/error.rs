@@ -89,7 +89,7 @@ mod tests {
     fn wait(headers: &[(&str, &str)], body: &str) -> Option<u64> {
         let context = Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false };
         let headers = headers.iter().map(|(name, value)| Pair::new(*name, *value)).collect();
-        decode(&context, &AnswerHead { status: 429, headers }, body).retry_after
+        decode(&context, &AnswerHead { endpoint: "chat".to_owned(), status: 429, headers }, body).retry_after
     }
 
     #[test]
