@@ -72,7 +72,11 @@ fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], c
         }],
         usage: Some(usage),
         cost: Some(CostLine::new(cost, price, false)),
-        timings: Timings { total_us: 900_123 + time_ms % 9_973, overhead_us: 123 + time_ms % 97, first_byte_us: Some(400_000) },
+        timings: Timings {
+            total_us: 900_123 + time_ms % 9_973,
+            overhead_us: 123 + time_ms % 97,
+            first_byte_us: Some(400_000),
+        },
         notes: vec![],
         outcome: Outcome {
             status: 200,

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use portcullis_core::{Environment, KeyHash, ManualClock};
-use portcullis_store::{Cached, KeyRefusal, LedgerOptions, NewKey, Settlement, Store, StoreError, StoreOptions};
+use portcullis_core::{Environment, KeyHash, KeyId, ManualClock, OrganisationId, Usage};
+use portcullis_store::{
+    Batch, Cached, KeyRefusal, LedgerOptions, NewKey, ReceiptScope, RequestRow, Settlement, Store, StoreError,
+    StoreOptions,
+};
 
 #[tokio::test]
 async fn files_are_private() {
@@ -63,6 +66,47 @@ async fn entries_are_append_only() {
         assert!(error.to_string().contains("append-only"), "{error}");
     }
     assert_eq!(entries(&path).await.len(), 1);
+}
+
+/// What every writer of pages does after a start that found its journal, and what retention will do.
+#[tokio::test]
+async fn a_row_reads_its_own_receipt_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.db");
+    let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
+    let key = KeyId::from_bytes([1; 16]);
+    let made: Vec<_> = (0..3)
+        .map(|_| receipt(request_id(), key, OrganisationId::DEFAULT, Usage { input: 1, ..Usage::default() }))
+        .collect();
+    let write = async |which: std::ops::Range<usize>| {
+        let requests =
+            made[which].iter().map(|one| RequestRow::of(one, None, Some(one.request_id.as_bytes()))).collect();
+        store.backend().write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+    };
+    let read = async |at: usize| store.backend().receipt(made[at].request_id, ReceiptScope::Key(key)).await.unwrap();
+    write(0..2).await;
+    write(0..2).await;
+    assert_eq!(count(&path, "SELECT count(*) FROM receipt_pages").await, 1);
+    write(1..3).await;
+    for (at, one) in made.iter().enumerate() {
+        assert_eq!(read(at).await.as_deref(), Some(&one.request_id.as_bytes()[..]), "{at}");
+    }
+    // Another page has come to the number of one that expired, then one of another organisation.
+    execute(&path, "UPDATE receipt_pages SET content = (SELECT content FROM receipt_pages WHERE id = 2) WHERE id = 1")
+        .await
+        .unwrap();
+    assert_eq!(read(0).await, None);
+    assert!(read(1).await.is_some());
+    execute(&path, "UPDATE receipt_pages SET organisation_id = zeroblob(16) || x'01' WHERE id = 1").await.unwrap();
+    assert_eq!(read(1).await, None);
+    execute(&path, "DELETE FROM receipt_pages").await.unwrap();
+    assert_eq!(read(2).await, None);
+}
+
+async fn count(path: &std::path::Path, sql: &'static str) -> i64 {
+    use sqlx::Connection;
+    let mut connection = sqlx::SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+    sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
 #[tokio::test]

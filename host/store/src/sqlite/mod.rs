@@ -53,8 +53,7 @@ impl Sqlite {
         make_private(&options.path).map_err(|source| StoreError::Path { path: options.path.clone(), source })?;
         let connect = SqliteConnectOptions::new()
             .filename(&options.path)
-            // Groups are hundreds of kilobytes appended to two tables; each page is two writes to the log and one from it.
-            // examples/settle on a busy machine, its own 1.6 µs included: 8.1 µs a request with pages of 8 KB, 7.5 with 16, 7.3 with 32.
+            // Groups are hundreds of kilobytes appended to three tables, and what is done once a page is done less often.
             .page_size(PAGE)
             .journal_mode(SqliteJournalMode::Wal)
             // Keys are few, and one that was revoked stays so after a power loss; the ledger's groups are as the options say.

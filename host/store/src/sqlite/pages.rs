@@ -5,6 +5,7 @@
 //! row that names a page of other receipts reads none of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
@@ -19,97 +20,109 @@ const FULL: usize = 32 << 10;
 /// LZ4 makes of one byte no more than this many.
 const EXPANSION: usize = 255;
 
-/// The pages of one group, while they fill.
+/// The pages of one group.
 pub(super) struct Pages {
-    open: BTreeMap<[u8; 16], Page>,
+    /// By organisation, while they fill.
+    open: BTreeMap<[u8; 16], Open>,
+    full: Vec<Full>,
+    /// What the full ones hold, one after the other.
+    contents: Vec<u8>,
     newest: i64,
     table: CompressTable,
-    content: Vec<u8>,
     /// Kept for its room.
     room: Vec<u8>,
 }
 
-struct Page {
+struct Open {
     id: i64,
     youngest_ms: u64,
     receipts: Vec<u8>,
+}
+
+struct Full {
+    id: i64,
+    organisation: [u8; 16],
+    youngest_ms: u64,
+    content: Range<usize>,
+}
+
+/// A page as it is written.
+pub(super) struct Page<'a> {
+    pub id: i64,
+    pub organisation: &'a [u8; 16],
+    /// When its youngest receipt's request came.
+    pub youngest_ms: u64,
+    pub content: &'a [u8],
 }
 
 impl Default for Pages {
     fn default() -> Self {
         Self {
             open: BTreeMap::new(),
+            full: Vec::new(),
+            contents: Vec::new(),
             newest: 0,
             table: CompressTable::large(),
-            content: Vec::new(),
             room: Vec::new(),
         }
     }
 }
 
 impl Pages {
-    /// Forgets what an earlier group left unfinished. Pages are numbered from behind `newest`.
+    /// Begins a group, whose pages are numbered from behind `newest`.
     pub fn begin(&mut self, newest: i64) {
         self.open.clear();
+        self.full.clear();
+        self.contents.clear();
         self.newest = newest;
     }
 
-    /// Where this organisation's next receipt goes.
-    pub fn place(&mut self, organisation: &[u8; 16]) -> i64 {
-        if let Some(page) = self.open.get(organisation) {
-            return page.id;
-        }
-        self.newest += 1;
-        let receipts = std::mem::take(&mut self.room);
-        self.open.insert(*organisation, Page { id: self.newest, youngest_ms: 0, receipts });
-        self.newest
-    }
-
-    /// Puts a receipt where [`Self::place`] said. True when the page is full.
-    pub fn put(&mut self, row: &RequestRow<'_>, receipt: &[u8]) -> bool {
-        let page = self.open.get_mut(&row.organisation).expect("its place was asked for");
+    /// Puts a receipt into its organisation's page, and says which that is.
+    pub fn put(&mut self, row: &RequestRow<'_>, receipt: &[u8]) -> i64 {
+        let page = self.open.entry(row.organisation).or_insert_with(|| {
+            self.newest += 1;
+            Open { id: self.newest, youngest_ms: 0, receipts: std::mem::take(&mut self.room) }
+        });
         let length = u32::try_from(receipt.len()).expect("a receipt is shorter than a segment");
         page.receipts.extend_from_slice(&row.request_id);
         page.receipts.extend_from_slice(&length.to_le_bytes());
         page.receipts.extend_from_slice(receipt);
         page.youngest_ms = page.youngest_ms.max(row.time_ms);
-        page.receipts.len() >= FULL
-    }
-
-    /// Hands an organisation's page to `insert`: its id, its organisation, its youngest receipt's time, its content.
-    pub fn finish<E>(
-        &mut self,
-        organisation: &[u8; 16],
-        insert: &mut impl FnMut(i64, &[u8; 16], u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Some(mut page) = self.open.remove(organisation) else { return Ok(()) };
-        if !page.receipts.is_empty() {
-            self.pack(&page.receipts);
-            insert(page.id, organisation, page.youngest_ms, &self.content)?;
+        let id = page.id;
+        if page.receipts.len() >= FULL
+            && let Some(page) = self.open.remove(&row.organisation)
+        {
+            self.pack(row.organisation, page);
         }
-        page.receipts.clear();
-        self.room = page.receipts;
-        Ok(())
+        id
     }
 
-    pub fn finish_all<E>(
-        &mut self,
-        insert: &mut impl FnMut(i64, &[u8; 16], u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        while let Some(organisation) = self.open.first_key_value().map(|(organisation, _)| *organisation) {
-            self.finish(&organisation, insert)?;
+    /// The group's pages. Nothing more is put into them.
+    pub fn finish(&mut self) -> impl Iterator<Item = Page<'_>> {
+        while let Some((organisation, page)) = self.open.pop_first() {
+            self.pack(organisation, page);
         }
-        Ok(())
+        self.full.iter().map(|full| Page {
+            id: full.id,
+            organisation: &full.organisation,
+            youngest_ms: full.youngest_ms,
+            content: &self.contents[full.content.clone()],
+        })
     }
 
-    fn pack(&mut self, receipts: &[u8]) {
+    fn pack(&mut self, organisation: [u8; 16], Open { id, youngest_ms, mut receipts }: Open) {
         let length = u32::try_from(receipts.len()).expect("a page is little more than its last receipt");
-        self.content.resize(HEAD + get_maximum_output_size(receipts.len()), 0);
-        self.content[0] = VERSION;
-        self.content[1..HEAD].copy_from_slice(&length.to_le_bytes());
-        let packed = compress_into_with_table(receipts, &mut self.content[HEAD..], &mut self.table)
+        let start = self.contents.len();
+        self.contents.push(VERSION);
+        self.contents.extend_from_slice(&length.to_le_bytes());
+        let packed = self.contents.len();
+        self.contents.resize(packed + get_maximum_output_size(receipts.len()), 0);
+        let written = compress_into_with_table(&receipts, &mut self.contents[packed..], &mut self.table)
             .expect("there is room for the longest output");
-        self.content.truncate(HEAD + packed);
+        self.contents.truncate(packed + written);
+        self.full.push(Full { id, organisation, youngest_ms, content: start..packed + written });
+        receipts.clear();
+        self.room = receipts;
     }
 }
 
@@ -172,12 +185,6 @@ mod tests {
         }
     }
 
-    struct Written {
-        organisation: [u8; 16],
-        youngest_ms: u64,
-        content: Vec<u8>,
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -185,29 +192,25 @@ mod tests {
         fn every_receipt_is_in_its_page_and_in_no_other_organisations(
             receipts in proptest::collection::vec((0usize..3, any::<u8>(), 0usize..9_000), 0..60),
         ) {
-            let mut written: BTreeMap<i64, Written> = BTreeMap::new();
-            let mut insert = |id, organisation: &[u8; 16], youngest_ms, content: &[u8]| {
-                let page = Written { organisation: *organisation, youngest_ms, content: content.to_vec() };
-                if written.insert(id, page).is_none() { Ok(()) } else { Err("an id was used twice") }
-            };
             let mut pages = Pages::default();
             pages.begin(41);
             let mut placed = vec![];
             for (number, (whose, byte, length)) in (0..).zip(&receipts) {
                 let (row, receipt) = (row(number, ORGANISATIONS[*whose]), vec![*byte; *length]);
-                placed.push((pages.place(&row.organisation), row.clone(), receipt.clone()));
-                if pages.put(&row, &receipt) {
-                    pages.finish(&row.organisation, &mut insert).unwrap();
-                }
+                placed.push((pages.put(&row, &receipt), row, receipt));
             }
-            pages.finish_all(&mut insert).unwrap();
+            let mut written = BTreeMap::new();
+            for page in pages.finish() {
+                prop_assert!(page.id > 41);
+                let one = (*page.organisation, page.youngest_ms, page.content.to_vec());
+                prop_assert!(written.insert(page.id, one).is_none());
+            }
             for (id, row, receipt) in placed {
-                prop_assert!(id > 41);
-                let page = &written[&id];
-                prop_assert_eq!(page.organisation, row.organisation);
-                prop_assert!(page.youngest_ms >= row.time_ms);
-                prop_assert_eq!(find(&page.content, &row.request_id).unwrap(), Some(receipt));
-                prop_assert_eq!(find(&page.content, &[0xff; 16]).unwrap(), None);
+                let (organisation, youngest_ms, content) = &written[&id];
+                prop_assert_eq!(*organisation, row.organisation);
+                prop_assert!(*youngest_ms >= row.time_ms);
+                prop_assert_eq!(find(content, &row.request_id).unwrap(), Some(receipt));
+                prop_assert_eq!(find(content, &[0xff; 16]).unwrap(), None);
             }
         }
 
@@ -220,16 +223,9 @@ mod tests {
             let _ = find(&noise, &[1; 16]);
             let mut pages = Pages::default();
             for number in 0..4 {
-                pages.place(&[0; 16]);
                 pages.put(&row(number, [0; 16]), &[number; 40]);
             }
-            let mut page = vec![];
-            pages
-                .finish_all(&mut |_, _: &[u8; 16], _, content: &[u8]| {
-                    page = content.to_vec();
-                    Ok::<_, ()>(())
-                })
-                .unwrap();
+            let mut page = pages.finish().next().unwrap().content.to_vec();
             prop_assert!(find(&page[..page.len() - 1], &[0; 16]).is_err());
             let at = at % page.len();
             page[at] ^= flip;
@@ -243,12 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_finished_is_forgotten() {
+    fn a_group_that_failed_leaves_nothing_to_the_next() {
         let mut pages = Pages::default();
-        pages.place(&[0; 16]);
-        pages.put(&row(1, [0; 16]), b"of a transaction that failed");
+        pages.put(&row(1, [0; 16]), &[1; 2 * FULL]);
+        pages.put(&row(2, [0; 16]), b"not full");
         pages.begin(7);
-        pages.finish_all(&mut |_, _: &[u8; 16], _, _: &[u8]| Err("nothing is there")).unwrap();
-        assert_eq!(pages.place(&[0; 16]), 8);
+        assert_eq!(pages.put(&row(3, [0; 16]), b"new"), 8);
+        let ids: Vec<_> = pages.finish().map(|page| page.id).collect();
+        assert_eq!(ids, [8]);
     }
 }

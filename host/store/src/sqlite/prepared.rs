@@ -1,7 +1,7 @@
 //! A prepared statement whose values are read where they stand.
 //!
 //! rusqlite copies every text and blob that it binds: a dozen allocations a row. Here SQLite is given the borrowed bytes, and
-//! they are unbound before the borrow ends.
+//! every one is bound anew before the statement runs again.
 
 use std::os::raw::c_int;
 use std::ptr::{self, NonNull};
@@ -34,6 +34,12 @@ impl<'a> From<&'a str> for Value<'a> {
     }
 }
 
+impl<'a, const N: usize> From<&'a [u8; N]> for Value<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
+        Value::Blob(value)
+    }
+}
+
 impl<'a> From<&'a [u8]> for Value<'a> {
     fn from(value: &'a [u8]) -> Self {
         Value::Blob(value)
@@ -52,10 +58,10 @@ pub(super) struct Statements<const N: usize> {
 unsafe impl<const N: usize> Send for Statements<N> {}
 
 impl<const N: usize> Statements<N> {
-    pub fn new(connection: Connection, sql: [&str; N]) -> rusqlite::Result<Self> {
+    pub fn new(connection: Connection, sql: [String; N]) -> rusqlite::Result<Self> {
         let mut made = Vec::with_capacity(N);
         for sql in sql {
-            made.push(Prepared::new(&connection, sql)?);
+            made.push(Prepared::new(&connection, &sql)?);
         }
         let statements = made.try_into().unwrap_or_else(|_| unreachable!("one is made of each"));
         Ok(Self { statements, connection })
@@ -71,6 +77,7 @@ impl<const N: usize> Statements<N> {
 pub(super) struct Prepared {
     database: *mut ffi::sqlite3,
     statement: NonNull<ffi::sqlite3_stmt>,
+    parameters: c_int,
 }
 
 impl Prepared {
@@ -91,40 +98,43 @@ impl Prepared {
             (database, code)
         };
         match NonNull::new(statement) {
-            Some(statement) if code == ffi::SQLITE_OK => Ok(Self { database, statement }),
+            Some(statement) if code == ffi::SQLITE_OK => {
+                // SAFETY: it was just made.
+                let parameters = unsafe { ffi::sqlite3_bind_parameter_count(statement.as_ptr()) };
+                Ok(Self { database, statement, parameters })
+            }
             _ => Err(error(database, code)),
         }
     }
 
-    /// Runs it once, for a statement that returns no rows. Says whether it has changed any.
-    pub fn run(&mut self, values: &[Value<'_>]) -> rusqlite::Result<bool> {
-        self.run_with(values, &[])
-    }
-
-    /// As [`Self::run`], with the values of both.
-    pub fn run_with(&mut self, values: &[Value<'_>], others: &[Value<'_>]) -> rusqlite::Result<bool> {
+    /// Runs it once, for a statement that returns no rows: with the values of `rows`, which are all its parameters in order.
+    /// Says how many rows of the database it has changed.
+    pub fn run<'v, const N: usize>(&mut self, rows: impl Iterator<Item = [Value<'v>; N]>) -> rusqlite::Result<u64> {
         let statement = self.statement.as_ptr();
-        // SAFETY: the statement is whole until it is dropped, and nobody else has it. The values outlive this call, and at its
-        // end, however it ends, the statement is reset and its bindings are cleared: SQLite reads none of them afterwards.
+        let mut bound = 0;
+        // SAFETY: the statement is whole until it is dropped, and nobody else has it. What it was bound to earlier may be
+        // gone; it is read by nothing but a step, and there is none until every parameter is bound to values that outlive it.
         unsafe {
-            let mut code = ffi::SQLITE_OK;
-            for (at, value) in (1..).zip(values.iter().chain(others)) {
-                code = bind(statement, at, value);
+            for value in rows.flatten() {
+                bound += 1;
+                let code = bind(statement, bound, &value);
                 if code != ffi::SQLITE_OK {
-                    break;
+                    return Err(error(self.database, code));
                 }
             }
-            if code == ffi::SQLITE_OK {
-                code = ffi::sqlite3_step(statement);
-            }
-            let outcome = match code {
-                ffi::SQLITE_DONE => Ok(ffi::sqlite3_changes64(self.database) > 0),
-                _ => Err(error(self.database, code)),
+            assert_eq!(bound, self.parameters, "every parameter is bound anew");
+            let outcome = match ffi::sqlite3_step(statement) {
+                ffi::SQLITE_DONE => Ok(ffi::sqlite3_changes64(self.database).cast_unsigned()),
+                code => Err(error(self.database, code)),
             };
             ffi::sqlite3_reset(statement);
-            ffi::sqlite3_clear_bindings(statement);
             outcome
         }
+    }
+
+    /// As [`Self::run`] for one row.
+    pub fn run_one<const N: usize>(&mut self, row: [Value<'_>; N]) -> rusqlite::Result<u64> {
+        self.run(std::iter::once(row))
     }
 }
 
