@@ -1,7 +1,10 @@
 //! Plugin folders of copies, and components that differ as much as a test needs.
+//!
+//! Beside the project's own plugins there are those that misbehave as they are told: the runtime's `tests/guests`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -19,6 +22,29 @@ impl Component {
         let path = source().join(format!("{name}.wasm"));
         let bytes = fs::read(&path);
         Component(bytes.unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask plugins`", path.display())))
+    }
+
+    /// A plugin that does what its configuration tells it, as `guest`, version 1.0.0: see `host/runtime/tests/guests`.
+    pub fn guest(role: &str) -> Self {
+        let target = built("");
+        let status = Command::new(env!("CARGO"))
+            .current_dir(target.join(".."))
+            .args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-unknown-unknown"])
+            .args(["-p", "portcullis-runtime-guests", "--example", &format!("guest_{role}")])
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the guest does not build");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
+        let module = target.join(format!("wasm32-unknown-unknown/plugin/examples/guest_{role}.wasm"));
+        let component = wit_component::ComponentEncoder::default()
+            .module(&fs::read(module).expect("it was built"))
+            .and_then(|mut encoder| encoder.encode());
+        Component(component.expect("a component"))
+    }
+
+    /// A guest that says it is another version.
+    pub fn version(self, version: &str) -> Self {
+        self.exchange("version=1.0.0;", &format!("version={version};"))
     }
 
     /// The same plugin under another hash.

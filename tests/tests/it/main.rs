@@ -5,6 +5,7 @@ mod faults;
 mod guard;
 mod http;
 mod keys;
+mod observers;
 mod passthrough;
 mod streams;
 mod swap;
