@@ -7,5 +7,7 @@ mod http;
 mod keys;
 mod observers;
 mod passthrough;
+mod rollback;
+mod routes;
 mod streams;
 mod swap;

@@ -73,7 +73,10 @@ impl Policy for Guest {
         _: Option<&Usage>,
         content: Option<&Response>,
     ) -> Result<PolicyVerdict, Failure> {
-        Ok(deny(if content.is_some() { "seen" } else { "unseen" }, 403, ""))
+        Ok(match self.0.on_request.as_str() {
+            "" | "allow" => PolicyVerdict::Allow,
+            _ => deny(if content.is_some() { "seen" } else { "unseen" }, 403, ""),
+        })
     }
 }
 
