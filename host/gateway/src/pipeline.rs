@@ -16,6 +16,7 @@ mod request;
 mod stream;
 mod stream_guard;
 mod translate;
+mod usage;
 mod whole;
 
 pub(crate) use chat::chat;

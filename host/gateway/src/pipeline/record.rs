@@ -192,22 +192,6 @@ pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn usage_of(usage: &chat::Usage) -> Usage {
-    Usage {
-        input: usage.input,
-        cache_read: usage.cache_read,
-        cache_write_short: usage.cache_write_short,
-        cache_write_long: usage.cache_write_long,
-        output: usage.output,
-        reasoning: usage.reasoning,
-        audio_input: usage.audio_input,
-        audio_output: usage.audio_output,
-        images: usage.images,
-        searches: usage.searches,
-        estimated: usage.estimated,
-    }
-}
-
 fn plugin_call(line: &PluginLine) -> receipt::PluginCall {
     receipt::PluginCall {
         name: line.plugin.name().into(),

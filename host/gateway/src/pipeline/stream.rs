@@ -16,10 +16,11 @@ use portcullis_wire::framing::{Frame, Framing, Splitter};
 use tokio::time::Sleep;
 
 use super::attempt::Running;
-use super::record::{Outcome, micros, usage_of};
+use super::record::{Outcome, micros};
 use super::stream_guard::StreamGuards;
 use super::translate::{Told, Translation, to_contract};
-use super::whole::{unreadable, wire_usage};
+use super::usage::{usage_of, wire_usage};
+use super::whole::unreadable;
 use super::{Exchange, Stop};
 use crate::answer::{AnswerBody, AnswerCut};
 use crate::upstream::{Happening, UpstreamBody};

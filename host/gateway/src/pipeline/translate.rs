@@ -10,7 +10,7 @@ use portcullis_wire::framing::Frame;
 
 use super::attempt::Running;
 use super::failure::sanitised;
-use super::record::usage_of;
+use super::usage::usage_of;
 use super::{Exchange, Stop};
 
 /// What a stream has told so far, whoever read it.

@@ -9,7 +9,8 @@ use portcullis_core::Usage;
 use portcullis_runtime::contract::{chat, dialect, guard, provider, types};
 
 use super::attempt::{Attempted, Running, answer_head};
-use super::record::{Outcome, micros, usage_of};
+use super::record::{Outcome, micros};
+use super::usage::{usage_of, wire_usage};
 use super::{Exchange, Stop};
 use crate::answer;
 use crate::upstream::{Happening, UpstreamBody};
@@ -186,21 +187,5 @@ pub(super) fn unreadable(why: &str) -> types::Failure {
         code: None,
         param: None,
         retry_after: None,
-    }
-}
-
-pub(super) fn wire_usage(usage: &Usage) -> chat::Usage {
-    chat::Usage {
-        input: usage.input,
-        cache_read: usage.cache_read,
-        cache_write_short: usage.cache_write_short,
-        cache_write_long: usage.cache_write_long,
-        output: usage.output,
-        reasoning: usage.reasoning,
-        audio_input: usage.audio_input,
-        audio_output: usage.audio_output,
-        images: usage.images,
-        searches: usage.searches,
-        estimated: usage.estimated,
     }
 }
