@@ -59,7 +59,11 @@ impl Running {
             ));
         };
         exchange.attempt_output_limit = exchange.constraints.max_output_tokens;
-        let worst = exchange.worst_cost(&offer)?;
+        let choices = match &inbound.decoded {
+            Some(decoded) => decoded.choices.map_or(1, u64::from),
+            None => exchange.facts.choices,
+        };
+        let worst = exchange.worst_cost(&offer, choices)?;
         if !exchange.permits_target(&attempt_of(&offer, number, worst.map(|worst| worst.get())))? {
             return Ok(None);
         }

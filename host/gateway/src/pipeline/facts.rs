@@ -13,6 +13,10 @@ use crate::route::{Place, Route};
 /// Bytes of text that make about one token in English; the estimate errs to the high side for other scripts.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// The member that asks for several answers. The contract's routes do not say where it stands; in a protocol that has the name for
+/// something else, too much is reserved and never too little.
+const CHOICES: &str = "n";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// As the client named it.
@@ -21,6 +25,8 @@ pub(crate) struct Facts {
     pub model_at: Option<Range<usize>>,
     pub stream: bool,
     pub max_output_tokens: Option<u32>,
+    /// Answers asked for at most, each of which may be as long as the output limit.
+    pub choices: u64,
     pub body_bytes: u64,
     /// Estimated from the body's length.
     pub input_tokens: u64,
@@ -79,6 +85,7 @@ impl Facts {
             model_at,
             stream,
             max_output_tokens: limit.and_then(|text| text.parse().ok()),
+            choices: top.get(CHOICES).map_or(1, |range| count(&body[range])),
             body_bytes: body.len() as u64,
             input_tokens: body.len() as u64 / BYTES_PER_TOKEN + 1,
             tool_names,
@@ -125,6 +132,13 @@ fn holds(top: &TopLevel<'_>, body: &str, condition: &json::Condition) -> bool {
     }
 }
 
+/// A JSON number as a count, at least 1; 1 for any other value, which a provider refuses or takes for none.
+fn count(value: &str) -> u64 {
+    // Past `u64` it saturates, and so does what is computed from it.
+    let float = || value.parse::<f64>().map_or(1, |number| number.ceil() as u64);
+    value.parse().unwrap_or_else(|_| float()).max(1)
+}
+
 /// The text of a JSON string; `None` for any other value.
 fn string_in(value: &str) -> Option<Cow<'_, str>> {
     Some(json::unescape(value.strip_prefix('"')?.strip_suffix('"')?))
@@ -155,5 +169,27 @@ pub(super) fn invalid(param: Option<&str>, message: String) -> types::Failure {
         code: None,
         param: param.map(str::to_owned),
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_provider_may_take_for_a_number_is_counted() {
+        for (value, expected) in [
+            ("3", 3),
+            ("3.0", 3),
+            ("2.5", 3),
+            ("1e2", 100),
+            ("0", 1),
+            ("-4", 1),
+            ("null", 1),
+            ("\"7\"", 1),
+            ("99999999999999999999999", u64::MAX),
+        ] {
+            assert_eq!(count(value), expected, "{value}");
+        }
     }
 }

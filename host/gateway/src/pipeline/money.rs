@@ -21,10 +21,15 @@ pub(super) struct Held {
     pub worst: Option<NanoUsd>,
 }
 
+/// Output tokens of an attempt at most: every answer that was asked for may be as long as the limit.
+fn output_bound(cap: Option<u32>, choices: u64) -> u64 {
+    cap.map_or(UNBOUNDED_OUTPUT, u64::from).saturating_mul(choices.max(1))
+}
+
 impl Exchange {
-    /// The most an attempt can cost: a token is at least a byte of the body, and the output has its cap.
-    pub(super) fn worst_cost(&self, offer: &Offer) -> Result<Option<NanoUsd>, Stop> {
-        let cap = self.output_cap(offer).map_or(UNBOUNDED_OUTPUT, u64::from);
+    /// The most an attempt can cost: a token is at least a byte of the body, and each answer's output has its cap.
+    pub(super) fn worst_cost(&self, offer: &Offer, choices: u64) -> Result<Option<NanoUsd>, Stop> {
+        let cap = output_bound(self.output_cap(offer), choices);
         let worst = offer
             .model
             .prices
@@ -156,6 +161,43 @@ impl Exchange {
         match known {
             Some(usage) => Usage { output: usage.output.max(counted), estimated: true, ..usage },
             None => Usage { input: self.facts.input_tokens, output: counted, estimated: true, ..Usage::default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::{Price, Rates};
+    use proptest::prelude::*;
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn every_answer_has_the_cap_to_itself() {
+        assert_eq!(output_bound(Some(100), 1), 100);
+        assert_eq!(output_bound(Some(100), 4), 400);
+        assert_eq!(output_bound(None, 2), 2 * UNBOUNDED_OUTPUT);
+        assert_eq!(output_bound(Some(100), 0), 100);
+        assert_eq!(output_bound(Some(u32::MAX), u64::MAX), u64::MAX);
+    }
+
+    proptest! {
+        /// However long each of the answers is within its cap, and however much of it is thought or heard, no more is spent than
+        /// was set aside.
+        #[test]
+        fn several_answers_cost_no_more_than_was_reserved(
+            input in 0..1_000_000_u64,
+            lengths in prop::collection::vec((0..=4_096_u64, 0..=4_096_u64), 1..8),
+            (per_input, per_output, per_thought) in (0..100_000_000_u64, 0..100_000_000_u64, prop::option::of(0..100_000_000_u64)),
+        ) {
+            let rates = Rates { input: Some(per_input), output: Some(per_output), reasoning: per_thought, ..Rates::default() };
+            let price = Price { effective: date!(2026-01-01), source: "test".to_owned(), rates, tiers: Vec::new() };
+            let output = lengths.iter().map(|(length, _)| length).sum();
+            let reasoning = lengths.iter().map(|(length, thought)| thought.min(length)).sum();
+            let usage = Usage { input, output, reasoning, ..Usage::default() };
+            let bound = output_bound(Some(4_096), lengths.len() as u64);
+            prop_assert!(price.cost(&usage).unwrap().total <= price.worst_case(input, bound).unwrap().total);
         }
     }
 }
