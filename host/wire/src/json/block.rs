@@ -6,52 +6,79 @@ use wide::u8x16;
 
 pub(super) const BLOCK: usize = 64;
 
-pub(super) struct Block([u8x16; 4]);
+/// Sixty-four bytes, by what compares them at once.
+pub(super) trait Block: Sized {
+    fn load(bytes: &[u8; BLOCK]) -> Self;
 
-impl Block {
-    /// The first bytes of `rest`; what is missing reads as spaces.
-    #[inline]
-    pub(super) fn load(rest: &[u8]) -> Self {
-        let Some(full) = rest.first_chunk::<BLOCK>() else {
+    fn is(&self, byte: u8) -> u64;
+
+    /// What ends a string, or is wrong in it: quotes and control characters.
+    fn ends(&self) -> u64;
+
+    /// `{`, `[`, `}` and `]`.
+    fn brackets(&self) -> u64;
+
+    /// Each bit the parity of `bits` up to it.
+    fn parity(bits: u64) -> u64;
+}
+
+/// The first bytes of `rest` as a block; what is missing reads as spaces.
+#[inline(always)]
+pub(super) fn load<B: Block>(rest: &[u8]) -> B {
+    match rest.first_chunk() {
+        Some(full) => B::load(full),
+        None => {
             let mut padded = [b' '; BLOCK];
             padded[..rest.len()].copy_from_slice(rest);
-            return Self::of(&padded);
-        };
-        Self::of(full)
+            B::load(&padded)
+        }
     }
+}
 
-    #[inline]
-    fn of(bytes: &[u8; BLOCK]) -> Self {
-        let (chunks, _) = bytes.as_chunks::<16>();
-        Self([u8x16::new(chunks[0]), u8x16::new(chunks[1]), u8x16::new(chunks[2]), u8x16::new(chunks[3])])
-    }
+/// For any processor: sixteen bytes at a time.
+pub(super) struct Portable([u8x16; 4]);
 
-    #[inline]
+impl Portable {
+    #[inline(always)]
     fn mask(&self, test: impl Fn(u8x16) -> u8x16) -> u64 {
         let bits = |at: usize| u64::from(test(self.0[at]).to_bitmask());
         bits(0) | bits(1) << 16 | bits(2) << 32 | bits(3) << 48
     }
+}
 
-    #[inline]
-    pub(super) fn is(&self, byte: u8) -> u64 {
+impl Block for Portable {
+    #[inline(always)]
+    fn load(bytes: &[u8; BLOCK]) -> Self {
+        let (chunks, _) = bytes.as_chunks::<16>();
+        Self([u8x16::new(chunks[0]), u8x16::new(chunks[1]), u8x16::new(chunks[2]), u8x16::new(chunks[3])])
+    }
+
+    #[inline(always)]
+    fn is(&self, byte: u8) -> u64 {
         let wanted = u8x16::splat(byte);
         self.mask(|chunk| chunk.simd_eq(wanted))
     }
 
-    /// What ends a string, or is wrong in it: quotes and control characters.
-    #[inline]
-    pub(super) fn ends(&self) -> u64 {
+    #[inline(always)]
+    fn ends(&self) -> u64 {
         self.mask(ends)
     }
 
-    /// `{`, `[`, `}` and `]`.
-    #[inline]
-    pub(super) fn brackets(&self) -> u64 {
+    #[inline(always)]
+    fn brackets(&self) -> u64 {
         let (case, open, close) = (u8x16::splat(0x20), u8x16::splat(b'{'), u8x16::splat(b'}'));
         self.mask(|chunk| {
             let folded = chunk | case;
             folded.simd_eq(open) | folded.simd_eq(close)
         })
+    }
+
+    #[inline(always)]
+    fn parity(mut bits: u64) -> u64 {
+        for shift in [1, 2, 4, 8, 16, 32] {
+            bits ^= bits << shift;
+        }
+        bits
     }
 }
 
@@ -90,7 +117,7 @@ pub(super) struct Escapes {
 
 impl Escapes {
     /// `backslashes`: where the block's backslashes stand. An escaped backslash is itself in the answer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn escaped(&mut self, backslashes: u64) -> u64 {
         if backslashes == 0 {
             return std::mem::take(&mut self.carry);
@@ -113,27 +140,26 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    #[inline]
-    pub(super) fn inside(&mut self, quotes: u64) -> u64 {
-        let mut mask = quotes;
-        for shift in [1, 2, 4, 8, 16, 32] {
-            mask ^= mask << shift;
-        }
-        mask ^= self.carry;
+    #[inline(always)]
+    pub(super) fn inside<B: Block>(&mut self, quotes: u64) -> u64 {
+        let mask = B::parity(quotes) ^ self.carry;
         self.carry = ((mask as i64) >> 63) as u64;
         mask
     }
 }
 
 /// The places of the ones, lowest first.
-#[inline]
+#[inline(always)]
 pub(super) fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        if mask == 0 {
-            return None;
-        }
-        let at = mask.trailing_zeros() as usize;
-        mask &= mask - 1;
-        Some(at)
-    })
+    std::iter::from_fn(
+        #[inline(always)]
+        move || {
+            if mask == 0 {
+                return None;
+            }
+            let at = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            Some(at)
+        },
+    )
 }

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use super::ScanError;
-use super::block::{BLOCK, Block, Escapes, Strings, ones, plain_run};
+use super::block::{BLOCK, Block, Escapes, Strings, load, ones, plain_run};
 use super::unescape::{copy_unescaped, pass_string};
+use super::widest::{Scan, widest};
 
 /// Containers within containers that a body may have.
 pub const MAX_DEPTH: usize = 512;
@@ -131,28 +132,13 @@ impl<'a> Cursor<'a> {
     fn skip_string(&mut self) -> Result<(), ScanError> {
         self.pos += 1;
         let rest = &self.bytes[self.pos..];
-        if let Some(run) = rest.iter().take(SHORT).position(|&byte| byte == b'"' || byte == b'\\')
-            && rest[run] == b'"'
-        {
+        let run = plain_run(&rest[..rest.len().min(SHORT)]);
+        if rest.get(run) == Some(&b'"') {
             self.pos += run + 1;
             return Ok(());
         }
-        self.skip_to_quote()
-    }
-
-    /// Goes from a string's inside to after its closing quote.
-    fn skip_to_quote(&mut self) -> Result<(), ScanError> {
-        let mut escapes = Escapes::default();
-        while self.pos < self.bytes.len() {
-            let block = Block::load(&self.bytes[self.pos..]);
-            let quotes = block.is(b'"') & !escapes.escaped(block.is(b'\\'));
-            if quotes != 0 {
-                self.pos += quotes.trailing_zeros() as usize + 1;
-                return Ok(());
-            }
-            self.pos += BLOCK;
-        }
-        Err(self.error("a string does not end"))
+        self.pos += widest(ToQuote(rest)).ok_or_else(|| ScanError::new(self.bytes.len(), "a string does not end"))?;
+        Ok(())
     }
 
     /// Passes over one value. Scalars are read strictly, containers as the module's head says.
@@ -169,41 +155,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip_container(&mut self) -> Result<(), ScanError> {
-        let (mut escapes, mut strings) = (Escapes::default(), Strings::default());
-        let mut kinds = [0u64; MAX_DEPTH / 64];
-        let mut depth = 0;
-        while self.pos < self.bytes.len() {
-            let block = Block::load(&self.bytes[self.pos..]);
-            let escaped = escapes.escaped(block.is(b'\\'));
-            let inside = strings.inside(block.is(b'"') & !escaped);
-            for at in ones(block.brackets() & !inside) {
-                let byte = self.bytes[self.pos + at];
-                if byte == b'{' || byte == b'[' {
-                    if depth == MAX_DEPTH {
-                        return Err(ScanError::new(self.pos + at, "nested too deeply"));
-                    }
-                    let (word, bit) = (depth / 64, 1u64 << (depth % 64));
-                    if byte == b'{' {
-                        kinds[word] |= bit
-                    } else {
-                        kinds[word] &= !bit
-                    }
-                    depth += 1;
-                    continue;
-                }
-                depth -= 1;
-                let object = kinds[depth / 64] >> (depth % 64) & 1 == 1;
-                if object != (byte == b'}') {
-                    return Err(ScanError::new(self.pos + at, "this bracket closes nothing"));
-                }
-                if depth == 0 {
-                    self.pos += at + 1;
-                    return Ok(());
-                }
+        match widest(ToBracket(&self.bytes[self.pos..])) {
+            Ok(length) => {
+                self.pos += length;
+                Ok(())
             }
-            self.pos += BLOCK;
+            Err((at, message)) => Err(ScanError::new(self.pos + at, message)),
         }
-        Err(self.error("an object or array does not end"))
     }
 
     /// Reads a number, `true`, `false` or `null` strictly.
@@ -261,5 +219,74 @@ impl<'a> Cursor<'a> {
             self.pos += 1;
         }
         if self.pos == start { Err(self.error("no such number")) } else { Ok(()) }
+    }
+}
+
+/// From a string's inside to after its closing quote.
+struct ToQuote<'b>(&'b [u8]);
+
+impl Scan for ToQuote<'_> {
+    type Answer = Option<usize>;
+
+    #[inline(always)]
+    fn run<B: Block>(self) -> Option<usize> {
+        let mut escapes = Escapes::default();
+        let mut at = 0;
+        while at < self.0.len() {
+            let block: B = load(&self.0[at..]);
+            let quotes = block.is(b'"') & !escapes.escaped(block.is(b'\\'));
+            if quotes != 0 {
+                return Some(at + quotes.trailing_zeros() as usize + 1);
+            }
+            at += BLOCK;
+        }
+        None
+    }
+}
+
+/// From a container's opening bracket to after the one that closes it.
+struct ToBracket<'b>(&'b [u8]);
+
+impl Scan for ToBracket<'_> {
+    type Answer = Result<usize, (usize, &'static str)>;
+
+    #[inline(always)]
+    fn run<B: Block>(self) -> Self::Answer {
+        let bytes = self.0;
+        let (mut escapes, mut strings) = (Escapes::default(), Strings::default());
+        let mut kinds = [0u64; MAX_DEPTH / 64];
+        let (mut depth, mut pos) = (0, 0);
+        while pos < bytes.len() {
+            let block: B = load(&bytes[pos..]);
+            let escaped = escapes.escaped(block.is(b'\\'));
+            let inside = strings.inside::<B>(block.is(b'"') & !escaped);
+            for at in ones(block.brackets() & !inside) {
+                let at = pos + at;
+                let byte = bytes[at];
+                if byte == b'{' || byte == b'[' {
+                    if depth == MAX_DEPTH {
+                        return Err((at, "nested too deeply"));
+                    }
+                    let (word, bit) = (depth / 64, 1u64 << (depth % 64));
+                    if byte == b'{' {
+                        kinds[word] |= bit;
+                    } else {
+                        kinds[word] &= !bit;
+                    }
+                    depth += 1;
+                    continue;
+                }
+                depth -= 1;
+                let object = kinds[depth / 64] >> (depth % 64) & 1 == 1;
+                if object != (byte == b'}') {
+                    return Err((at, "this bracket closes nothing"));
+                }
+                if depth == 0 {
+                    return Ok(at + 1);
+                }
+            }
+            pos += BLOCK;
+        }
+        Err((bytes.len(), "an object or array does not end"))
     }
 }

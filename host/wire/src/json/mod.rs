@@ -10,6 +10,7 @@ mod string;
 mod top;
 mod unescape;
 mod walk;
+mod widest;
 
 pub(crate) use cursor::Literal;
 pub use cursor::MAX_DEPTH;

@@ -155,10 +155,10 @@ impl Place<'_> {
     }
 
     pub(crate) fn pointer(&self) -> String {
-        let mut out = String::with_capacity(self.levels.len() * 12);
+        let mut out = String::with_capacity(self.levels.len() * 12 + SHORT_KEY);
         for level in self.levels {
             if level.object {
-                push_segment(&key_text(self.body, &level.key), &mut out);
+                push_key(self.body, &level.key, &mut out);
             } else {
                 push_index(level.index, &mut out);
             }
@@ -183,6 +183,25 @@ impl Place<'_> {
             *slot = level.member as u32;
         }
         binding
+    }
+}
+
+/// Keys of so many bytes are copied as if they had all of them: a copy of known length needs no call.
+const SHORT_KEY: usize = 16;
+
+fn push_key(body: &str, key: &Literal, out: &mut String) {
+    let start = key.inside.start;
+    if let Some(around) = body.get(start..start + SHORT_KEY)
+        && !key.escaped
+        && key.inside.len() <= SHORT_KEY
+        && !around.bytes().fold(false, |found, byte| found | (byte == b'~') | (byte == b'/'))
+    {
+        out.push('/');
+        let end = out.len() + key.inside.len();
+        out.push_str(around);
+        out.truncate(end);
+    } else {
+        push_segment(&key_text(body, key), out);
     }
 }
 
