@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::pipeline::AnswerStream;
@@ -58,4 +58,13 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<AnswerBody> 
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Puts the ids on an answer that every answer carries, where they are not there already: `correlation`, which is the client's own
+/// id where it sent one, and the gateway's `own`, by our name for it and by the one that Anthropic's clients look for
+/// (`request-id`, <https://docs.anthropic.com/en/api/overview>). Where a provider's `request-id` was forwarded it stays.
+pub fn identify(headers: &mut HeaderMap, correlation: HeaderValue, own: HeaderValue) {
+    headers.entry(HeaderName::from_static("x-request-id")).or_insert(correlation);
+    headers.entry(HeaderName::from_static("x-portcullis-request-id")).or_insert_with(|| own.clone());
+    headers.entry(HeaderName::from_static("request-id")).or_insert(own);
 }

@@ -46,7 +46,5 @@ pub(crate) fn answer(head: &Head, route: &Arc<Route>, key: &KeyRecord) -> Result
             retry_after: None,
         }
     })?;
-    let mut response = answer::json(StatusCode::OK, body);
-    response.headers_mut().insert("x-request-id", head.correlation.clone());
-    Ok(response)
+    Ok(answer::json(StatusCode::OK, body))
 }

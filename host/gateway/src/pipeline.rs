@@ -19,7 +19,7 @@ mod translate;
 mod usage;
 mod whole;
 
-pub(crate) use chat::chat;
+pub(crate) use chat::{Unread, chat, unread};
 pub(crate) use exchange::{Arrival, Exchange};
 pub(crate) use failure::{Stop, wire_error};
 pub(crate) use stream::AnswerStream;

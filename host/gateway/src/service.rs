@@ -13,7 +13,7 @@ use portcullis_store::{Cached, KeyRecord};
 
 use crate::answer::{self, AnswerBody};
 use crate::inbound::{self, Refusal};
-use crate::pipeline::{Arrival, chat, wire_error};
+use crate::pipeline::{Arrival, Unread, chat, unread, wire_error};
 use crate::route::{Matched, NoRoute};
 use crate::snapshot::Snapshot;
 use crate::{Gateway, auth, models, receipts};
@@ -25,7 +25,6 @@ const CORRELATION_BYTES: usize = 128;
 pub(crate) struct Head {
     pub snapshot: Arc<Snapshot>,
     pub request_id: RequestId,
-    pub correlation: HeaderValue,
     pub now: u64,
 }
 
@@ -34,9 +33,24 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, pee
     let started = Instant::now();
     let now = gateway.clock.now_ms();
     let request_id = RequestId::new(now, &mut rand::rng());
+    let own = HeaderValue::from_str(&request_id.to_string()).unwrap_or(HeaderValue::from_static(""));
+    let correlation = correlation(request.headers()).unwrap_or_else(|| own.clone());
+    let head = Head { snapshot: gateway.snapshot(), request_id, now };
+    let mut response = respond(gateway, head, request, peer, correlation.clone(), started).await;
+    answer::identify(response.headers_mut(), correlation, own);
+    response
+}
+
+async fn respond(
+    gateway: Arc<Gateway>,
+    head: Head,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    correlation: HeaderValue,
+    started: Instant,
+) -> Response<AnswerBody> {
+    let (now, request_id) = (head.now, head.request_id);
     let (parts, body) = request.into_parts();
-    let head =
-        Head { snapshot: gateway.snapshot(), request_id, correlation: correlation(&parts.headers, request_id), now };
     match (parts.uri.path(), &parts.method) {
         ("/healthz", &Method::GET | &Method::HEAD) => return answer::json(StatusCode::OK, r#"{"status":"ok"}"#),
         ("/readyz", &Method::GET | &Method::HEAD) => return ready(&head.snapshot),
@@ -58,6 +72,11 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, pee
             return fail(failure.into());
         }
     };
+    let fail = |refusal: Refusal| {
+        let code = refusal.failure.code.as_deref().unwrap_or("");
+        tracing::info!(request_id = %request_id, key = %key.id, code, "a request was refused");
+        fail(refusal)
+    };
     if let Some(id) = parts.uri.path().strip_prefix("/v1/receipts/")
         && parts.method == Method::GET
     {
@@ -71,12 +90,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, pee
     if &*route.operation == "models" {
         return models::answer(&head, &route, &key).unwrap_or_else(|failure| fail(failure.into()));
     }
-    let limits = &head.snapshot.config.limits;
-    let bytes = match inbound::read(&parts.headers, body, limits.request_bytes, limits.client_idle()).await {
-        Ok(bytes) => bytes,
-        Err(refusal) => return fail(refusal),
-    };
-    let Head { snapshot, correlation, .. } = head;
+    let Head { snapshot, .. } = head;
     let query = parts.uri.query().map(query_pairs).unwrap_or_default();
     let arrival = Arrival {
         gateway,
@@ -91,7 +105,11 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, pee
         path: pairs(parameters),
         query: pairs(query),
     };
-    chat(arrival, bytes).await
+    let limits = &arrival.snapshot.config.limits;
+    match inbound::read(&arrival.headers, body, limits.request_bytes, limits.client_idle()).await {
+        Ok(bytes) => chat(arrival, bytes).await,
+        Err(Refusal { failure, status, .. }) => unread(arrival, Unread { failure, status, body_bytes: 0 }),
+    }
 }
 
 impl Head {
@@ -110,7 +128,6 @@ impl Head {
             *response.status_mut() = status;
         }
         let headers = response.headers_mut();
-        headers.insert("x-request-id", self.correlation.clone());
         if let Some(allow) = &refusal.allow {
             headers.insert(header::ALLOW, allow.clone());
         }
@@ -121,15 +138,12 @@ impl Head {
     }
 }
 
-/// The client's own request id where it is one that can be repeated in a header and a log, else ours.
-fn correlation(headers: &HeaderMap, request_id: RequestId) -> HeaderValue {
+/// The client's own request id, where it is one that can be repeated in a header and a log.
+fn correlation(headers: &HeaderMap) -> Option<HeaderValue> {
     let theirs = headers.get("x-request-id").filter(|value| {
         (1..=CORRELATION_BYTES).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
     });
-    match theirs {
-        Some(value) => value.clone(),
-        None => HeaderValue::from_str(&request_id.to_string()).unwrap_or(HeaderValue::from_static("")),
-    }
+    theirs.cloned()
 }
 
 fn ready(snapshot: &Snapshot) -> Response<AnswerBody> {

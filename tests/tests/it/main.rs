@@ -7,6 +7,7 @@ mod http;
 mod keys;
 mod observers;
 mod passthrough;
+mod receipts;
 mod rollback;
 mod routes;
 mod streams;

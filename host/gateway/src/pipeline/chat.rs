@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::Response;
+use http::{Response, StatusCode};
 use portcullis_runtime::contract::{chat, guard, types};
 
 use super::attempt::{Attempted, Running};
 use super::facts::{Facts, invalid};
 use super::record::Outcome;
-use super::{Arrival, Exchange, Stop, wire_error};
+use super::{Arrival, Exchange, Stop};
 use crate::answer::AnswerBody;
 use crate::utf8::utf8;
 
@@ -20,14 +20,18 @@ pub(super) struct Inbound {
     pub decoded: Option<chat::Request>,
 }
 
+/// A request that was refused before it was understood.
+pub(crate) struct Unread {
+    pub failure: types::Failure,
+    /// Overrides the dialect's own status for this kind.
+    pub status: Option<StatusCode>,
+    /// Of the body, as far as it is known.
+    pub body_bytes: u64,
+}
+
 /// Serves a chat request.
 pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> {
-    let context = types::Context {
-        now: arrival.now,
-        seed: 0,
-        request_id: arrival.request_id.to_string(),
-        development: arrival.snapshot.config.server.development,
-    };
+    let body_bytes = body.len() as u64;
     let facts = match utf8(body) {
         None => Err(invalid(None, "the body is not UTF-8".to_owned())),
         Some(body) => {
@@ -36,11 +40,7 @@ pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> 
     };
     let (facts, body) = match facts {
         Ok(read) => read,
-        Err(failure) => {
-            let mut response = wire_error(Some(&arrival.route.plugin), &context, &failure);
-            response.headers_mut().insert("x-request-id", arrival.correlation);
-            return response;
-        }
+        Err(failure) => return unread(arrival, Unread { failure, status: None, body_bytes }),
     };
     let mut exchange = Exchange::new(arrival, facts);
     let prepared = exchange.prepare(body);
@@ -48,6 +48,13 @@ pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> 
         Ok((inbound, targets)) => dispatch(exchange, inbound, targets).await,
         Err(stop) => end(exchange, &stop),
     }
+}
+
+/// Refuses a request that nobody could read. Its caller is known, so it leaves a receipt like any other.
+pub(crate) fn unread(arrival: Arrival, why: Unread) -> Response<AnswerBody> {
+    let status = why.status.map(|status| status.as_u16());
+    let exchange = Exchange::new(arrival, Facts::unread(why.body_bytes));
+    end(exchange, &Stop { status, ..Stop::failed(why.failure) })
 }
 
 /// Answers with an error and enters the request.

@@ -97,6 +97,23 @@ impl Facts {
 }
 
 impl Facts {
+    /// Of a request that could not be read.
+    pub fn unread(body_bytes: u64) -> Self {
+        Facts {
+            model: String::new(),
+            model_at: None,
+            stream: false,
+            max_output_tokens: None,
+            choices: 1,
+            body_bytes,
+            input_tokens: 0,
+            tool_names: Vec::new(),
+            needs: Vec::new(),
+            reencode: false,
+            seed: 0,
+        }
+    }
+
     /// A guard has spliced the body: the model stands elsewhere now, and if it was itself replaced is another; a signature
     /// may be gone.
     pub(super) fn moved(&mut self, route: &Route, body: &ByteString) -> Result<(), types::Failure> {
