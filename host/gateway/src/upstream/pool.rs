@@ -68,12 +68,12 @@ impl Pool {
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let deadline = tokio::time::Instant::now() + patience.first_byte;
         loop {
-            let (mut connection, reused) = match self.checkout(address) {
+            let (mut connection, reused) = match self.checkout(address).await {
                 Some(connection) => (connection, true),
                 None => (open(address, patience.connect).await?, false),
             };
             let answer = {
-                let Connection { sender, driving } = &mut connection;
+                let Connection { sender, driving, .. } = &mut connection;
                 let mut answer = pin!(sender.try_send_request(request));
                 let exchange = poll_fn(|cx| {
                     if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
@@ -97,11 +97,14 @@ impl Pool {
         }
     }
 
-    fn checkout(&self, address: &Arc<Address>) -> Option<Connection> {
+    async fn checkout(&self, address: &Arc<Address>) -> Option<Connection> {
         loop {
             let idle = self.lock().get_mut(&**address)?.pop()?;
             let mut connection = idle.connection;
-            if idle.since.elapsed() < IDLE && connection.is_reusable() {
+            if idle.since.elapsed() < IDLE
+                && connection.is_reusable()
+                && let Some(connection) = connection.for_next_request().await
+            {
                 return Some(connection);
             }
         }
