@@ -72,6 +72,9 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// What costs nothing: not an unknown price.
+    pub const FREE: Cost = Cost { input: NanoUsd::ZERO, output: NanoUsd::ZERO, total: NanoUsd::ZERO };
+
     fn of(input: PicoUsd, output: PicoUsd) -> Result<Self, MoneyError> {
         let total = input.checked_add(output)?.to_nano_rounded_up()?;
         let input = input.to_nano_rounded_up()?;

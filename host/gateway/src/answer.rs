@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::pipeline::AnswerStream;
+use crate::pipeline::{AnswerStream, RelayStream};
 
 /// A stream was cut on purpose: closing the connection is then the only way to tell a client that there is no proper end.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,8 @@ pub struct AnswerCut(pub &'static str);
 pub enum AnswerBody {
     Whole(Option<Bytes>),
     Stream(Box<AnswerStream>),
+    /// Bytes that nobody reads.
+    Relay(Box<RelayStream>),
 }
 
 impl AnswerBody {
@@ -34,20 +36,21 @@ impl Body for AnswerBody {
         match self.get_mut() {
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Stream(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            AnswerBody::Relay(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             AnswerBody::Whole(bytes) => bytes.is_none(),
-            AnswerBody::Stream(_) => false,
+            AnswerBody::Stream(_) | AnswerBody::Relay(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            AnswerBody::Stream(_) => SizeHint::default(),
+            AnswerBody::Stream(_) | AnswerBody::Relay(_) => SizeHint::default(),
         }
     }
 }

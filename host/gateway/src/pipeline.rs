@@ -1,4 +1,4 @@
-//! One chat request through every role, in the order of the files' names as the design has it:
+//! One request through every role, in the order of the files' names as the design has it:
 //! policy → guard → route → for each attempt: policy with target → reserve → encode → dispatch → decode → guard → encode →
 //! client → settle → receipt.
 
@@ -9,9 +9,11 @@ mod facts;
 mod failure;
 mod guard;
 mod money;
+mod payload;
 mod plan;
 mod policy;
 mod record;
+mod relay;
 mod request;
 mod stream;
 mod stream_guard;
@@ -19,7 +21,8 @@ mod translate;
 mod usage;
 mod whole;
 
-pub(crate) use chat::{Unread, chat, unread};
+pub(crate) use chat::{Unread, serve, unread};
 pub(crate) use exchange::{Arrival, Exchange};
 pub(crate) use failure::{Stop, wire_error};
+pub(crate) use relay::RelayStream;
 pub(crate) use stream::AnswerStream;

@@ -16,7 +16,19 @@ use crate::text_map;
 /// Paths that no plugin may claim.
 const RESERVED: &[&str] = &["healthz", "readyz", "metrics", "admin"];
 /// What a route can do in this version of the contract.
-const OPERATIONS: &[&str] = &["chat", "models"];
+const OPERATIONS: &[&str] = &[
+    "chat",
+    "models",
+    "embeddings",
+    "completions",
+    "rerank",
+    "moderations",
+    "images",
+    "audio",
+    "files",
+    "batches",
+    "count-tokens",
+];
 const RESERVED_PATHS: &[&str] = &["/v1/receipts"];
 
 /// Where a fact about a request stands.
@@ -134,6 +146,24 @@ impl RouteTable {
 }
 
 impl Route {
+    /// Whether a request can be decoded, and so reach a provider of another format.
+    pub fn translates(&self) -> bool {
+        &*self.operation == "chat"
+    }
+
+    /// Whether it costs nothing anywhere: it makes or reads what others will be charged for, or only counts.
+    pub fn is_free(&self) -> bool {
+        match &*self.operation {
+            "files" | "count-tokens" => true,
+            // Looking after one that was made, which alone is charged.
+            "batches" => {
+                self.method != Method::POST
+                    || self.template.iter().any(|segment| matches!(segment, Segment::Parameter { .. }))
+            }
+            _ => false,
+        }
+    }
+
     fn compile(plugin: &Arc<Plugin>, route: &manifest::Route) -> Result<Self, String> {
         let problem = |what: &str, why: &dyn std::fmt::Display| format!("route `{}`: {what}: {why}", route.name);
         let pointer = |text: &String| Pointer::parse(text).map_err(|error| problem(text, &error));

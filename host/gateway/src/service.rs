@@ -13,7 +13,7 @@ use portcullis_store::{Cached, KeyRecord};
 
 use crate::answer::{self, AnswerBody};
 use crate::inbound::{self, Refusal};
-use crate::pipeline::{Arrival, Unread, chat, unread, wire_error};
+use crate::pipeline::{Arrival, Unread, serve as run, unread, wire_error};
 use crate::route::{Matched, NoRoute};
 use crate::snapshot::Snapshot;
 use crate::{Gateway, auth, models, receipts};
@@ -107,7 +107,7 @@ async fn respond(
     };
     let limits = &arrival.snapshot.config.limits;
     match inbound::read(&arrival.headers, body, limits.request_bytes, limits.client_idle()).await {
-        Ok(bytes) => chat(arrival, bytes).await,
+        Ok(bytes) => run(arrival, bytes).await,
         Err(Refusal { failure, status, .. }) => unread(arrival, Unread { failure, status, body_bytes: 0 }),
     }
 }

@@ -9,6 +9,7 @@ use portcullis_runtime::contract::{chat, guard, types};
 
 use super::attempt::{Attempted, Running};
 use super::facts::{Facts, invalid};
+use super::payload::{Payload, is_json};
 use super::record::Outcome;
 use super::{Arrival, Exchange, Stop};
 use crate::answer::AnswerBody;
@@ -16,7 +17,10 @@ use crate::utf8::utf8;
 
 /// What is sent on: the client's body after the guards, and its decoded form where somebody needed it.
 pub(super) struct Inbound {
+    /// A JSON document; empty where there is a `payload`.
     pub body: ByteString,
+    /// A body that is no JSON document.
+    pub payload: Option<Payload>,
     pub decoded: Option<chat::Request>,
 }
 
@@ -29,25 +33,31 @@ pub(crate) struct Unread {
     pub body_bytes: u64,
 }
 
-/// Serves a chat request.
-pub(crate) async fn chat(arrival: Arrival, body: Bytes) -> Response<AnswerBody> {
+/// Serves a request of any operation. `chat` is translated where formats differ, the others are passed through.
+pub(crate) async fn serve(arrival: Arrival, body: Bytes) -> Response<AnswerBody> {
     let body_bytes = body.len() as u64;
-    let facts = match utf8(body) {
-        None => Err(invalid(None, "the body is not UTF-8".to_owned())),
-        Some(body) => {
-            Facts::read(&arrival.route, &body, &arrival.path, &arrival.key.id.to_string()).map(|facts| (facts, body))
-        }
-    };
-    let (facts, body) = match facts {
+    let (facts, inbound) = match read(&arrival, body) {
         Ok(read) => read,
         Err(failure) => return unread(arrival, Unread { failure, status: None, body_bytes }),
     };
     let mut exchange = Exchange::new(arrival, facts);
-    let prepared = exchange.prepare(body);
+    let prepared = exchange.prepare(inbound);
     match prepared {
         Ok((inbound, targets)) => dispatch(exchange, inbound, targets).await,
         Err(stop) => end(exchange, &stop),
     }
+}
+
+fn read(arrival: &Arrival, body: Bytes) -> Result<(Facts, Inbound), types::Failure> {
+    let (route, key_id) = (&arrival.route, arrival.key.id.to_string());
+    if !route.translates() && (body.is_empty() || !is_json(&arrival.headers)) {
+        let payload = Payload::read(&arrival.headers, body)?;
+        let facts = Facts::of_payload(route, &payload, &arrival.path, &key_id)?;
+        return Ok((facts, Inbound { body: ByteString::new(), payload: Some(payload), decoded: None }));
+    }
+    let body = utf8(body).ok_or_else(|| invalid(None, "the body is not UTF-8".to_owned()))?;
+    let facts = Facts::read(route, &body, &arrival.path, &key_id)?;
+    Ok((facts, Inbound { body, payload: None, decoded: None }))
 }
 
 /// Refuses a request that nobody could read. Its caller is known, so it leaves a receipt like any other.
@@ -104,15 +114,19 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
 
 impl Exchange {
     /// Everything before the first attempt.
-    fn prepare(&mut self, body: ByteString) -> Result<(Inbound, super::plan::Plan), Stop> {
-        let mut inbound = Inbound { body, decoded: None };
-        if self.policies_read_content() {
+    fn prepare(&mut self, mut inbound: Inbound) -> Result<(Inbound, super::plan::Plan), Stop> {
+        if self.route.translates() && self.policies_read_content() {
             self.decode(&mut inbound)?;
         }
         let content = inbound.decoded.take();
         self.apply_policies(content.as_ref())?;
         inbound.decoded = content;
-        if let Some(guarded) = self.guard_document(guard::Direction::Request, &inbound.body)? {
+        if let Some(payload) = &inbound.payload {
+            if let Some(guarded) = self.guard_payload(payload)? {
+                self.facts.renamed(&self.route, &guarded)?;
+                inbound.payload = Some(guarded);
+            }
+        } else if let Some(guarded) = self.guard_document(guard::Direction::Request, &inbound.body)? {
             // What was decoded is what the client sent, not what may leave.
             inbound.decoded = None;
             inbound.body = guarded;

@@ -8,10 +8,16 @@ use portcullis_runtime::contract::types;
 use portcullis_wire::json::{self, Pointer, TopLevel};
 use sha2::{Digest, Sha256};
 
+use super::payload::Payload;
 use crate::route::{Place, Route};
 
 /// Bytes of text that make about one token in English; the estimate errs to the high side for other scripts.
 const BYTES_PER_TOKEN: u64 = 4;
+/// What a client asks for that leaves the choice to the gateway.
+const ANY_MODEL: &str = "auto";
+/// A recording's or picture's bytes that cost no more than a byte of text: speech at 6 kbit/s, about the least there is, is 10
+/// tokens a second, 75 bytes each.
+const FILE_BYTES_PER_TEXT_BYTE: u64 = 64;
 
 /// The member that asks for several answers. The contract's routes do not say where it stands; in a protocol that has the name for
 /// something else, too much is reserved and never too little.
@@ -47,12 +53,18 @@ impl Facts {
         let in_body = |pointer: &Pointer| locate(&top, body, pointer);
         let parameter = |name: &str| path.iter().find(|pair| pair.name == name).map(|pair| pair.value.clone());
         let (model, model_at) = match &route.model {
-            Place::Body(at) => {
-                let range = in_body(at).ok_or_else(|| invalid(Some("model"), "`model` is missing".to_owned()))?;
-                let model = string_in(&body[range.clone()])
-                    .ok_or_else(|| invalid(Some("model"), "`model` is not a string".to_owned()))?;
-                (model.into_owned(), Some(range))
-            }
+            Place::Body(at) => match in_body(at) {
+                Some(range) => {
+                    let model = string_in(&body[range.clone()])
+                        .ok_or_else(|| invalid(Some("model"), "`model` is not a string".to_owned()))?;
+                    (model.into_owned(), Some(range))
+                }
+                None if route.translates() => {
+                    return Err(invalid(Some("model"), "`model` is missing".to_owned()));
+                }
+                // Optional in some protocols (moderations, images).
+                None => (ANY_MODEL.to_owned(), None),
+            },
             Place::Path(name) => (parameter(name).unwrap_or_default(), None),
             Place::Absent | Place::Always | Place::Form(_) => (String::new(), None),
         };
@@ -97,6 +109,54 @@ impl Facts {
 }
 
 impl Facts {
+    /// Reads the facts where the body is no JSON document: from a form's fields and from the path.
+    pub(super) fn of_payload(
+        route: &Route,
+        payload: &Payload,
+        path: &[types::Pair],
+        key_id: &str,
+    ) -> Result<Self, types::Failure> {
+        let model = match &route.model {
+            Place::Form(name) => payload
+                .value(name)?
+                .map(str::to_owned)
+                .ok_or_else(|| invalid(Some(name), format!("the form has no `{name}`")))?,
+            Place::Path(name) => {
+                path.iter().find(|pair| pair.name == *name).map(|pair| pair.value.clone()).unwrap_or_default()
+            }
+            Place::Absent | Place::Always => String::new(),
+            Place::Body(_) => return Err(invalid(None, "the body is not JSON".to_owned())),
+        };
+        let stream = match &route.stream {
+            Place::Form(name) => payload.value(name)?.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            Place::Always => true,
+            Place::Absent | Place::Path(_) | Place::Body(_) => false,
+        };
+        let (files, rest) = payload.lengths();
+        let input_bytes = rest + files / FILE_BYTES_PER_TEXT_BYTE;
+        Ok(Facts {
+            model,
+            model_at: None,
+            stream,
+            max_output_tokens: None,
+            choices: 1,
+            body_bytes: input_bytes,
+            input_tokens: input_bytes / BYTES_PER_TOKEN + 1,
+            tool_names: Vec::new(),
+            needs: Vec::new(),
+            reencode: false,
+            seed: seed_of(key_id, ""),
+        })
+    }
+
+    /// A guard has changed a form: the model may be another.
+    pub(super) fn renamed(&mut self, route: &Route, payload: &Payload) -> Result<(), types::Failure> {
+        if let Place::Form(name) = &route.model {
+            self.model = payload.value(name)?.unwrap_or_default().to_owned();
+        }
+        Ok(())
+    }
+
     /// Of a request that could not be read.
     pub fn unread(body_bytes: u64) -> Self {
         Facts {
@@ -169,6 +229,10 @@ fn seed(key_id: &str, route: &Route, body: &str, top: &TopLevel<'_>) -> u64 {
     // The first message's own text, cut before a later turn could reach into the prefix.
     let end = opening.char_indices().nth(PREFIX).map_or(opening.len(), |(at, _)| at);
     let opening = opening[..end].split_once('}').map_or(&opening[..end], |(first, _)| first);
+    seed_of(key_id, opening)
+}
+
+fn seed_of(key_id: &str, opening: &str) -> u64 {
     let mut hash = Sha256::new();
     hash.update(key_id.as_bytes());
     hash.update([0]);

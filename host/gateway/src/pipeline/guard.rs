@@ -10,6 +10,7 @@ use portcullis_runtime::contract::types;
 use portcullis_runtime::{FailureMode, Plugin};
 use portcullis_wire::texts::{self, DocumentTexts, TextMap};
 
+use super::payload::Payload;
 use super::{Exchange, Stop};
 
 impl Exchange {
@@ -42,6 +43,16 @@ impl Exchange {
             }
         }
         Ok(changed)
+    }
+
+    /// Lets every guard read what is text of a body that is no JSON document.
+    pub(super) fn guard_payload(&mut self, payload: &Payload) -> Result<Option<Payload>, Stop> {
+        let Some(texts) = payload.texts() else { return Ok(None) };
+        let Some(guarded) = self.guard_document(guard::Direction::Request, &texts.into())? else { return Ok(None) };
+        let replaced = serde_json::from_str(&guarded).ok().and_then(|texts: Vec<String>| payload.with_texts(&texts));
+        replaced.map(Some).ok_or_else(|| {
+            Stop::of(types::FailureKind::Internal, "guard_failed", "The gateway could not process the request.")
+        })
     }
 
     /// One call of a guard. `None` where it failed and the operator lets the request go on.

@@ -1,7 +1,7 @@
 //! Reserving before anything is sent, and ending every reservation: invariants 2 to 4.
 
 use portcullis_core::receipt::CostLine;
-use portcullis_core::{NanoUsd, Usage};
+use portcullis_core::{Cost, NanoUsd, Usage};
 use portcullis_runtime::contract::types;
 use portcullis_store::ledger::LedgerError;
 use portcullis_store::{Reservation, ReserveRequest, Settlement};
@@ -29,6 +29,9 @@ fn output_bound(cap: Option<u32>, choices: u64) -> u64 {
 impl Exchange {
     /// The most an attempt can cost: a token is at least a byte of the body, and each answer's output has its cap.
     pub(super) fn worst_cost(&self, offer: &Offer, choices: u64) -> Result<Option<NanoUsd>, Stop> {
+        if self.route.is_free() {
+            return Ok(Some(NanoUsd::ZERO));
+        }
         let cap = output_bound(self.output_cap(offer), choices);
         let worst = offer
             .model
@@ -95,6 +98,7 @@ impl Exchange {
         let facts: &ModelFacts = by_name.as_deref().unwrap_or(&offer.model);
         let priced = facts.prices.in_force(self.context.now).and_then(|price| Ok((price.cost(&usage)?, price)));
         let (cost, line) = match priced {
+            _ if self.route.is_free() => (Some(Cost::FREE), None),
             Ok((cost, price)) => (Some(cost), Some(CostLine::new(cost, price, usage.estimated))),
             Err(unknown) => {
                 tracing::warn!(
@@ -157,6 +161,9 @@ impl Exchange {
 
     /// Usage counted from text, where a provider sent none or was not heard to the end.
     pub(super) fn estimate(&self, known: Option<Usage>, output_bytes: u64) -> Usage {
+        // The other operations' answers are no text that is paid for by its length.
+        let generates = matches!(&*self.route.operation, "chat" | "completions");
+        let output_bytes = if generates { output_bytes } else { 0 };
         let counted = output_bytes.div_ceil(4);
         match known {
             Some(usage) => Usage { output: usage.output.max(counted), estimated: true, ..usage },

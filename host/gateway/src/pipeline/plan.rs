@@ -9,7 +9,11 @@ use portcullis_runtime::contract::{router, types};
 use super::{Exchange, Stop, policy};
 use crate::catalog::Offer;
 use crate::conversation::Conversation;
+use crate::route::Place;
 use crate::upstream::Breaker;
+
+/// Names the connection where a request has no model to tell by (files, batches); else the first that offers the operation.
+const PROVIDER_HEADER: &str = "x-portcullis-provider";
 
 /// Targets in the order in which they are tried, with their place in the receipt's list of candidates.
 pub(super) struct Plan {
@@ -19,7 +23,14 @@ pub(super) struct Plan {
 impl Exchange {
     /// The targets that the key and the policies leave open.
     pub(super) fn permitted_offers(&self) -> Result<Vec<Offer>, Stop> {
-        let offers = self.snapshot.catalog.resolve(&self.route.operation, &self.facts.model);
+        let offers = match &self.route.model {
+            Place::Absent => self.snapshot.catalog.without_model(
+                &self.route.operation,
+                &self.route.format,
+                self.headers.get(PROVIDER_HEADER).and_then(|name| name.to_str().ok()),
+            ),
+            _ => self.snapshot.catalog.resolve(&self.route.operation, &self.facts.model),
+        };
         if offers.is_empty() {
             return Err(self.unknown_model());
         }
@@ -47,6 +58,8 @@ impl Exchange {
         let features = self.features(body, offers.len() > 1, content);
         let candidates: Vec<router::Candidate> =
             offers.iter().map(|offer| candidate(offer, &features.needs, self.context.now)).collect();
+        // What has no model is where it is: a file is not had from another provider.
+        let router = router.filter(|_| !matches!(self.route.model, Place::Absent));
         let Some(plugin) = router else { return Ok(self.in_order(offers, &candidates)) };
         let preferences: Vec<types::Pair> = self
             .snapshot
@@ -148,7 +161,9 @@ impl Exchange {
     }
 
     fn unknown_model(&self) -> Stop {
-        let message = if self.facts.model == "auto" {
+        let message = if matches!(self.route.model, Place::Absent) {
+            format!("No configured provider offers this operation; the header `{PROVIDER_HEADER}` names one.")
+        } else if self.facts.model == "auto" {
             "No model is configured that `auto` could choose.".to_owned()
         } else {
             format!("The model `{}` does not exist here. GET /v1/models lists those that do.", self.facts.model)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytestring::ByteString;
-use http::{Response, StatusCode};
+use http::Response;
 use portcullis_core::Usage;
 use portcullis_runtime::contract::{chat, dialect, guard, provider, types};
 
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     exchange.release_plugins();
     match finished {
         Ok(body) => {
-            let mut response = answer::json(StatusCode::OK, body.into_bytes());
+            let mut response = answer::json(head.status, body.into_bytes());
             for name in &running.endpoint.answer_headers {
                 if let Some(value) = head.headers.get(name) {
                     response.headers_mut().insert(name, value.clone());
@@ -77,7 +77,7 @@ pub(super) async fn answer(
             }
             exchange.record.first_byte = Some(exchange.started.elapsed());
             exchange.dress(&mut response, Some((&running.offer.connection.name, &running.offer.name)));
-            exchange.enter(Outcome { status: 200, code: "ok", failure: None });
+            exchange.enter(Outcome { status: head.status.as_u16(), code: "ok", failure: None });
             Attempted::Answered(response)
         }
         Err(stop) => Attempted::Failed { exchange, stop, retry: false },
