@@ -5,7 +5,7 @@ pub use crate::bindings::shared::portcullis::plugin::{chat, types};
 /// What a plugin says of itself.
 pub mod manifest {
     pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
-        Access, Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality,
+        Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality,
         Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
     };
 }
@@ -13,7 +13,7 @@ pub mod manifest {
 /// Client protocols.
 pub mod dialect {
     pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
-        Cost, EncodedEvents, ErrorReply, Head, ModelEntry, Reply,
+        Account, Cost, EncodedEvents, ErrorReply, Head, ModelEntry, Reply,
     };
 }
 

@@ -41,6 +41,7 @@ fn chat_route() -> Route {
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
+        continuation: None,
     }
 }
 
@@ -62,6 +63,7 @@ fn models_route() -> Route {
         answer_texts: TextMap::plain(),
         stream_texts: TextMap::plain(),
         stream_framing: Framing::Json,
+        continuation: None,
     }
 }
 
@@ -99,6 +101,7 @@ fn chat_endpoint() -> Endpoint {
         // `message_start` and `message_delta` hold usage, `message_delta` the stop reason; an error ends a stream early.
         meter_frames: list(&["\"usage\"", "\"stop_reason\"", "\"error\""]),
         stream_framing: Framing::Sse,
+        inline_media: Vec::new(),
     }
 }
 

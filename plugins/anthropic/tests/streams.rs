@@ -17,6 +17,7 @@ fn reply() -> Reply {
         provider: "provider".to_owned(),
         strategy: "explicit".to_owned(),
         cost: None,
+        account: None,
     }
 }
 

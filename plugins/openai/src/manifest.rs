@@ -49,6 +49,7 @@ fn chat_route() -> Route {
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
+        continuation: None,
     }
 }
 
@@ -69,6 +70,7 @@ fn models_route() -> Route {
         answer_texts: TextMap::plain(),
         stream_texts: TextMap::plain(),
         stream_framing: Framing::Json,
+        continuation: None,
     }
 }
 
@@ -223,6 +225,7 @@ fn chat_endpoint() -> Endpoint {
             "\"error\"",
         ]),
         stream_framing: Framing::Sse,
+        inline_media: Vec::new(),
     }
 }
 

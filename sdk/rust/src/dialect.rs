@@ -87,7 +87,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
-    EncodedEvents, ErrorReply, Guest, Head, ModelEntry, Reply,
+    Account, Cost, EncodedEvents, ErrorReply, Guest, Head, ModelEntry, Reply,
 };
 use crate::ir::{Context, Event, Failure, Frame, Json, Request, Response};
 use crate::{Exported, Instance, Plugin, state};

@@ -12,7 +12,7 @@
 //! ```
 
 pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
-    Access, Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality, Rates,
+    Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality, Rates,
     Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
 };
 use crate::ir::Condition;
@@ -74,6 +74,7 @@ impl Route {
             answer_texts: TextMap::plain(),
             stream_texts: TextMap::plain(),
             stream_framing: Framing::Sse,
+            continuation: None,
         }
     }
 }
@@ -97,6 +98,7 @@ impl Endpoint {
             usage_flag: None,
             meter_frames: Vec::new(),
             stream_framing: Framing::Sse,
+            inline_media: Vec::new(),
         }
     }
 }
