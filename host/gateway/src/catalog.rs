@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
 use portcullis_core::Name;
 use portcullis_core::price::{Price, PriceList, Rates, Tier, parse_day};
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
 
-use crate::config::{AuthScheme, Config, ProviderConfig};
+use crate::config::{Config, ProviderConfig};
+use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::upstream::{Address, Health};
 
@@ -20,8 +20,7 @@ pub struct Connection {
     pub name: Name,
     pub plugin: Arc<Plugin>,
     pub address: Arc<Address>,
-    /// The credential as a header, marked sensitive so that nothing prints it.
-    pub credential: Option<(HeaderName, HeaderValue)>,
+    pub credential: Credential,
     pub region: Option<String>,
     pub stream_usage: bool,
     /// Endpoints by operation.
@@ -126,6 +125,26 @@ impl Catalog {
         }
         let named = self.by_name.get(name).into_iter().flatten();
         named.filter(fits).cloned().collect()
+    }
+
+    /// Where a request without a model can go: connections that offer the operation in the client's own format.
+    pub fn without_model(&self, operation: &str, format: &str, named: Option<&str>) -> Vec<Offer> {
+        let fitting = self.connections.values().filter(|connection| {
+            named.is_none_or(|named| *connection.name == *named)
+                && connection.endpoints.iter().any(|known| known.operation == operation && known.format == format)
+        });
+        let mut offers: Vec<Offer> = fitting
+            .map(|connection| {
+                let facts = ModelFacts { operations: vec![operation.to_owned()], ..self.unlisted(connection, "") };
+                Offer { connection: Arc::clone(connection), name: facts.id.clone(), model: Arc::new(facts) }
+            })
+            .collect();
+        offers.sort_by(|one, two| one.connection.name.cmp(&two.connection.name));
+        offers
+    }
+
+    pub fn has_connection(&self, name: &str) -> bool {
+        self.connections.contains_key(name)
     }
 
     /// Every offer, for the list of models.
@@ -237,21 +256,11 @@ fn connect(
         Address::parse(&provider.base_url).ok_or_else(|| format!("providers.{name}.base_url is not a URL"))?;
     let endpoints = plugin.manifest().endpoints.iter();
     let endpoints = endpoints.map(|endpoint| Endpoint::compile(endpoint).map(Arc::new)).collect::<Result<_, _>>()?;
-    let credential = provider.api_key.as_ref().map(|key| {
-        let (header, value) = match &provider.auth {
-            AuthScheme::Bearer => (http::header::AUTHORIZATION, format!("Bearer {}", key.expose())),
-            AuthScheme::Header(header) => (header.clone(), key.expose().to_owned()),
-        };
-        let mut value =
-            HeaderValue::from_str(&value).map_err(|_| format!("providers.{name}.api_key is no header value"))?;
-        value.set_sensitive(true);
-        Ok::<_, String>((header, value))
-    });
     Ok(Connection {
         name: name.into(),
         plugin: Arc::clone(plugin),
         address: Arc::new(address),
-        credential: credential.transpose()?,
+        credential: Credential::of(name, provider)?,
         region: provider.region.clone(),
         stream_usage: provider.stream_usage,
         endpoints,

@@ -2,6 +2,7 @@
 //!
 //! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
 
+mod credential;
 mod error;
 mod limits;
 mod plugin;
@@ -18,10 +19,12 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
 pub use limits::{GuardOverflow, LimitsConfig};
 pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
+pub(crate) use provider::check_url;
 pub use provider::{AuthScheme, ProviderConfig};
 pub use routing::RoutingConfig;
 pub use secret::{Environment, ProcessEnvironment, Secret};

@@ -9,6 +9,7 @@ mod auth;
 mod catalog;
 pub mod config;
 mod conversation;
+mod credential;
 mod endpoint;
 mod gateway;
 mod inbound;

@@ -33,6 +33,11 @@ impl Secret {
         &self.value
     }
 
+    /// One that was found and not written in the file.
+    pub(crate) fn known(value: String) -> Self {
+        Secret { written: "${found}".to_owned(), value }
+    }
+
     /// Whether the file holds the secret itself rather than a reference.
     pub fn is_literal(&self) -> bool {
         self.variable().is_none()

@@ -10,11 +10,13 @@ use portcullis_runtime::contract::{policy, provider, types};
 use super::chat::Inbound;
 use super::failure::{kind_of, sanitised};
 use super::money::Held;
+use super::payload::is_json;
 use super::record::micros;
 use super::request::Outbound;
-use super::{Exchange, Stop, stream, whole};
+use super::{Exchange, Stop, relay, stream, whole};
 use crate::answer::AnswerBody;
 use crate::catalog::Offer;
+use crate::credential::{Credential, CredentialError};
 use crate::endpoint::Endpoint;
 use crate::upstream::{CollectError, Happening, Patience, UpstreamBody, UpstreamError};
 
@@ -50,8 +52,11 @@ impl Running {
         candidate: u32,
         number: u32,
     ) -> Result<Option<Self>, Stop> {
-        let Some(endpoint) = offer.connection.endpoint(&exchange.route.operation, &exchange.route.format).cloned()
-        else {
+        let (operation, format) = (&exchange.route.operation, &exchange.route.format);
+        let offered = offer.connection.endpoint(operation, format).cloned();
+        // Only chat is translated.
+        let offered = offered.filter(|endpoint| exchange.route.translates() || *endpoint.format == **format);
+        let Some(endpoint) = offered else {
             return Err(Stop::of(
                 types::FailureKind::UnsupportedFeature,
                 "unsupported_operation",
@@ -105,13 +110,22 @@ impl Running {
 
     /// Sends the request and turns the answer, whatever it is, into one for the client.
     pub async fn run(mut self, mut exchange: Box<Exchange>) -> Attempted {
-        let Some(request) = self.outbound.take() else {
+        let Some(mut request) = self.outbound.take() else {
             unreachable!("an attempt is run once");
         };
         exchange.release_plugins();
         let limits = &exchange.snapshot.config.limits;
         let patience = Patience { connect: limits.connect_timeout(), first_byte: limits.first_byte_timeout() };
         let pool = Arc::clone(&exchange.gateway.pool);
+        if let Credential::Fetched(authority) = &self.offer.connection.credential {
+            let now = exchange.gateway.clock.now_ms();
+            // Boxed, so that attempts without it carry no room for it.
+            let put_on = authority.authorise(&mut request, &self.offer.connection.address, &pool, now);
+            if let Err(error) = Box::pin(put_on).await {
+                exchange.waited += self.started.elapsed();
+                return self.unauthorised(exchange, &error);
+            }
+        }
         let answer = pool.send(&self.offer.connection.address, request, patience).await;
         exchange.waited += self.started.elapsed();
         let answer = match answer {
@@ -128,7 +142,10 @@ impl Running {
         if streams {
             return Attempted::Answered(stream::answer(exchange, self, answer));
         }
-        whole::answer(exchange, self, answer).await
+        if exchange.route.translates() || is_json(answer.headers()) {
+            return whole::answer(exchange, self, answer).await;
+        }
+        relay::answer(exchange, self, answer).await
     }
 
     /// The connection's health learns how it went.
@@ -183,6 +200,19 @@ impl Running {
             exchange.refund(&mut self.held, "not-sent");
         }
         let failure = types::Failure { kind, message: error.to_string(), code: None, param: None, retry_after: None };
+        self.failed(exchange, failure, false)
+    }
+
+    /// There is no credential to send the request with.
+    fn unauthorised(mut self, mut exchange: Box<Exchange>, error: &CredentialError) -> Attempted {
+        exchange.refund(&mut self.held, "not-sent");
+        let failure = types::Failure {
+            kind: types::FailureKind::Authentication,
+            message: error.to_string(),
+            code: Some("credential_unavailable".to_owned()),
+            param: None,
+            retry_after: None,
+        };
         self.failed(exchange, failure, false)
     }
 

@@ -12,8 +12,10 @@ use portcullis_runtime::contract::types;
 use portcullis_wire::json::{self, Edits};
 
 use super::chat::Inbound;
+use super::payload::Payload;
 use super::{Exchange, Stop};
 use crate::catalog::Offer;
+use crate::credential::Credential;
 use crate::endpoint::{Endpoint, ModelPlace};
 use crate::upstream::build_path;
 
@@ -41,7 +43,7 @@ impl Exchange {
         offer: &Offer,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Outbound, Stop> {
-        if endpoint.format == *self.route.format && !self.facts.reencode {
+        if endpoint.format == *self.route.format && (!self.facts.reencode || !self.route.translates()) {
             self.record.passthrough = true;
             self.forward(inbound, offer, endpoint)
         } else {
@@ -52,12 +54,18 @@ impl Exchange {
 
     /// The client's own bytes, spliced.
     fn forward(&self, inbound: &Inbound, offer: &Offer, endpoint: &Arc<Endpoint>) -> Result<Outbound, Stop> {
+        if let Some(payload) = &inbound.payload {
+            return self.relay(payload, offer, endpoint);
+        }
         let body = &inbound.body;
         let mut edits = Edits::new();
         if let (ModelPlace::Body(_), Some(at)) = (&endpoint.model, &self.facts.model_at)
             && *self.facts.model != *offer.name
         {
             edits.replace(at.clone(), json::quote(&offer.name)).map_err(unspliceable)?;
+        }
+        if let (ModelPlace::Body(at), None) = (&endpoint.model, &self.facts.model_at) {
+            edits.set(body, at, &json::quote(&offer.name)).map_err(unspliceable)?;
         }
         // Looking for the places costs a walk past the conversation, so the limits are compared first.
         let asked = self.facts.max_output_tokens;
@@ -88,13 +96,61 @@ impl Exchange {
         let path = build_path(
             &offer.connection.address.base_path,
             &endpoint.path,
-            |name| model.filter(|(parameter, _)| *parameter == name).map(|(_, value)| value),
-            [],
+            |name| self.path_value(model, name),
+            self.forwarded_query(endpoint),
             &endpoint.query,
         );
         let path = path.map_err(|error| self.unbuildable(offer, &error))?;
         let request = self.assemble(offer, endpoint, &path, &[], sent, true)?;
         Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage, stream_usage })
+    }
+
+    /// The client's own form or bytes.
+    fn relay(&self, payload: &Payload, offer: &Offer, endpoint: &Arc<Endpoint>) -> Result<Outbound, Stop> {
+        let renamed = match &endpoint.model {
+            ModelPlace::Form(name) if *self.facts.model != *offer.name => {
+                let renamed = payload.with_value(name, &offer.name);
+                Some(renamed.ok_or_else(|| self.broken_plugin(offer, "the form has no field for the model"))?)
+            }
+            _ => None,
+        };
+        let payload = renamed.as_ref().unwrap_or(payload);
+        let model = match &endpoint.model {
+            ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),
+            ModelPlace::Body(_) | ModelPlace::Form(_) | ModelPlace::Nowhere => None,
+        };
+        let path = build_path(
+            &offer.connection.address.base_path,
+            &endpoint.path,
+            |name| self.path_value(model, name),
+            self.forwarded_query(endpoint),
+            &endpoint.query,
+        );
+        let path = path.map_err(|error| Stop::failed(super::facts::invalid(None, error.to_string())))?;
+        let mut request = self.assemble(offer, endpoint, &path, &[], payload.bytes.clone(), true)?;
+        let headers = request.headers_mut();
+        match &payload.content_type {
+            Some(value) => headers.insert(CONTENT_TYPE, value.clone()),
+            None => headers.remove(CONTENT_TYPE),
+        };
+        if !self.facts.stream {
+            headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        }
+        Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage: false, stream_usage: false })
+    }
+
+    /// A parameter of an endpoint's path: the model's, or the client's own of the same name.
+    fn path_value<'a>(&'a self, model: Option<(&str, &'a str)>, name: &str) -> Option<&'a str> {
+        match model {
+            Some((parameter, value)) if parameter == name => Some(value),
+            _ => self.head.path.iter().find(|pair| pair.name == name).map(|pair| pair.value.as_str()),
+        }
+    }
+
+    /// The client's query as far as the endpoint knows it.
+    fn forwarded_query<'a>(&'a self, endpoint: &'a Endpoint) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.head.query.iter().filter(|pair| endpoint.query.contains(&pair.name));
+        pairs.map(|pair| (pair.name.as_str(), pair.value.as_str()))
     }
 
     /// The request as the provider plugin writes it.
@@ -174,9 +230,21 @@ impl Exchange {
                 _ => return Err(self.broken_plugin(offer, "it set a header that it does not declare")),
             }
         }
-        if let Some((name, value)) = &offer.connection.credential {
-            headers.insert(name, value.clone());
-        }
+        let mut keyed = String::new();
+        let path = match &offer.connection.credential {
+            Credential::Header(name, value) => {
+                headers.insert(name, value.clone());
+                path
+            }
+            Credential::Query(pair) => {
+                keyed.push_str(path);
+                keyed.push(if path.contains('?') { '&' } else { '?' });
+                keyed.push_str(pair);
+                &keyed
+            }
+            // Put on before sending.
+            Credential::Fetched(_) | Credential::None => path,
+        };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = endpoint.method.clone();
         *request.uri_mut() = path.parse().map_err(|_| self.broken_plugin(offer, "its path is not a URI"))?;
