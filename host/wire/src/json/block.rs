@@ -6,6 +6,9 @@ use wide::u8x16;
 
 pub(super) const BLOCK: usize = 64;
 
+/// What makes an escape of two characters with a backslash before it.
+pub(super) const SIMPLE_ESCAPES: [u8; 8] = *b"\"\\/bfnrt";
+
 /// Sixty-four bytes, by what compares them at once.
 pub(super) trait Block: Sized {
     fn load(bytes: &[u8; BLOCK]) -> Self;
@@ -14,6 +17,9 @@ pub(super) trait Block: Sized {
 
     /// What ends a string, or is wrong in it: quotes and control characters.
     fn ends(&self) -> u64;
+
+    /// The characters of [`SIMPLE_ESCAPES`].
+    fn simple_escapes(&self) -> u64;
 
     /// `{`, `[`, `}` and `]`.
     fn brackets(&self) -> u64;
@@ -62,6 +68,14 @@ impl Block for Portable {
     #[inline(always)]
     fn ends(&self) -> u64 {
         self.mask(ends)
+    }
+
+    #[inline(always)]
+    fn simple_escapes(&self) -> u64 {
+        self.mask(|chunk| {
+            let is = |byte: u8| chunk.simd_eq(u8x16::splat(byte));
+            SIMPLE_ESCAPES.iter().fold(u8x16::splat(0), |found, &byte| found | is(byte))
+        })
     }
 
     #[inline(always)]

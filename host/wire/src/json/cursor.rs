@@ -33,8 +33,8 @@ pub(crate) struct Cursor<'a> {
     pub(crate) pos: usize,
 }
 
-/// Bytes checked before a block is worth its set-up: most keys are shorter.
-const SHORT: usize = 16;
+/// Bytes looked at before a scan by blocks is worth its set-up.
+const SHORT: usize = 64;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(body: &'a str) -> Self {
@@ -86,11 +86,10 @@ impl<'a> Cursor<'a> {
             self.pos += run + 1;
             return Ok(Literal { inside: start..start + run, escaped: false });
         }
-        let (read, says) = pass_string(rest);
-        self.pos += read;
+        let (read, escaped) = pass_string(&rest[run..]);
+        self.pos += run + read;
         self.closing_quote()?;
-        // Every escape is longer than what it means.
-        Ok(Literal { inside: start..self.pos - 1, escaped: read > says })
+        Ok(Literal { inside: start..self.pos - 1, escaped })
     }
 
     /// As [`Cursor::string`], and answers what the string says: as it stands, or with its escapes undone in `scratch`.

@@ -12,27 +12,22 @@ const SLACK: usize = 3 * BLOCK;
 /// how much of the source was read, up to a quote, a control character, a backslash that starts no escape, or the end; and how much of
 /// `out` is written. What `out` has past that means nothing.
 pub(super) fn copy_unescaped(source: &[u8], out: &mut Vec<u8>, written: usize) -> (usize, usize) {
-    widest(ReadString::<true> { source, out, written })
+    widest(CopyUnescaped { source, out, written })
 }
 
-/// As [`copy_unescaped`], without a copy: how much is read, and what would be written.
-pub(super) fn pass_string(source: &[u8]) -> (usize, usize) {
-    widest(ReadString::<false> { source, out: &mut Vec::new(), written: 0 })
-}
-
-struct ReadString<'r, const COPY: bool> {
+struct CopyUnescaped<'r> {
     source: &'r [u8],
     out: &'r mut Vec<u8>,
     written: usize,
 }
 
-impl<const COPY: bool> Scan for ReadString<'_, COPY> {
+impl Scan for CopyUnescaped<'_> {
     type Answer = (usize, usize);
 
     #[inline(always)]
     fn run<B: Block>(self) -> (usize, usize) {
         let Self { source, out, written } = self;
-        let (read, written) = read_blocks::<B, COPY>(source, out, written);
+        let (read, written) = copy_blocks::<B>(source, out, written);
         let rest = &source[read..];
         if rest.len() >= 2 * BLOCK {
             return (read, written);
@@ -40,18 +35,18 @@ impl<const COPY: bool> Scan for ReadString<'_, COPY> {
         // What stops the copy stops it again here, and so does the zero past the end.
         let mut padded = [0; 4 * BLOCK];
         padded[..rest.len()].copy_from_slice(rest);
-        let (more, written) = read_blocks::<B, COPY>(&padded, out, written);
+        let (more, written) = copy_blocks::<B>(&padded, out, written);
         (read + more, written)
     }
 }
 
 /// As [`copy_unescaped`], but goes on only where two blocks are left.
 #[inline(always)]
-fn read_blocks<B: Block, const COPY: bool>(source: &[u8], out: &mut Vec<u8>, written: usize) -> (usize, usize) {
+fn copy_blocks<B: Block>(source: &[u8], out: &mut Vec<u8>, written: usize) -> (usize, usize) {
     let mut escapes = Escapes::default();
     let (mut block, mut at, mut to) = (0, 0, written);
     while source.len() - block >= 2 * BLOCK {
-        if COPY && out.len() < to + SLACK {
+        if out.len() < to + SLACK {
             out.resize(2 * to + SLACK, 0);
         }
         let masks = load::<B>(&source[block..]);
@@ -63,9 +58,7 @@ fn read_blocks<B: Block, const COPY: bool>(source: &[u8], out: &mut Vec<u8>, wri
             if stop < at {
                 continue;
             }
-            if COPY {
-                copy_block(source, at, out, to);
-            }
+            copy_block(source, at, out, to);
             to += stop - at;
             at = stop;
             if source[at] != b'\\' {
@@ -74,16 +67,11 @@ fn read_blocks<B: Block, const COPY: bool>(source: &[u8], out: &mut Vec<u8>, wri
             match SIMPLE[usize::from(source[at + 1])] {
                 0 => {
                     let Escape::Char(found, length) = escape_at(&source[at..], false) else { return (at, to) };
-                    if COPY {
-                        found.encode_utf8(&mut out[to..]);
-                    }
-                    to += found.len_utf8();
+                    to += found.encode_utf8(&mut out[to..]).len();
                     at += length;
                 }
                 simple => {
-                    if COPY {
-                        out[to] = simple;
-                    }
+                    out[to] = simple;
                     to += 1;
                     at += 2;
                 }
@@ -91,9 +79,7 @@ fn read_blocks<B: Block, const COPY: bool>(source: &[u8], out: &mut Vec<u8>, wri
         }
         block += BLOCK;
         if at < block {
-            if COPY {
-                copy_block(source, at, out, to);
-            }
+            copy_block(source, at, out, to);
             to += block - at;
             at = block;
         }
@@ -104,4 +90,46 @@ fn read_blocks<B: Block, const COPY: bool>(source: &[u8], out: &mut Vec<u8>, wri
 #[inline(always)]
 fn copy_block(source: &[u8], at: usize, out: &mut [u8], to: usize) {
     out[to..to + BLOCK].copy_from_slice(&source[at..at + BLOCK]);
+}
+
+/// As [`copy_unescaped`], without the copy: how much is read, and whether there are escapes.
+pub(super) fn pass_string(source: &[u8]) -> (usize, bool) {
+    widest(PassString(source))
+}
+
+struct PassString<'r>(&'r [u8]);
+
+impl Scan for PassString<'_> {
+    type Answer = (usize, bool);
+
+    #[inline(always)]
+    fn run<B: Block>(self) -> (usize, bool) {
+        let source = self.0;
+        let mut escapes = Escapes::default();
+        let (mut at, mut has_escapes) = (0, false);
+        while at < source.len() {
+            let block: B = load(&source[at..]);
+            let escaped = escapes.escaped(block.is(b'\\'));
+            let ends = block.ends() & !escaped;
+            let inside = if ends == 0 { u64::MAX } else { (ends & ends.wrapping_neg()) - 1 };
+            if escaped & inside != 0 {
+                has_escapes = true;
+                for other in ones(escaped & inside & !block.simple_escapes()) {
+                    if !is_unicode_escape(&source[at + other - 1..]) {
+                        return (at + other - 1, true);
+                    }
+                }
+            }
+            if ends != 0 {
+                return (at + ends.trailing_zeros() as usize, has_escapes);
+            }
+            at += BLOCK;
+        }
+        (source.len(), has_escapes)
+    }
+}
+
+fn is_unicode_escape(escape: &[u8]) -> bool {
+    escape.get(1) == Some(&b'u')
+        && escape.get(2..6).is_some_and(|digits| digits.iter().all(|digit| digit.is_ascii_hexdigit()))
 }

@@ -16,15 +16,12 @@ pub(super) trait Scan {
 #[inline]
 pub(super) fn widest<S: Scan>(scan: S) -> S::Answer {
     #[cfg(target_arch = "x86_64")]
-    {
-        if x86::has_avx512() {
-            // SAFETY: it has all of them.
-            return unsafe { x86::with_avx512(scan) };
-        }
-        if x86::has_avx2() {
-            // SAFETY: it has all of them.
-            return unsafe { x86::with_avx2(scan) };
-        }
+    match x86::widest_set() {
+        // SAFETY: it has all of them.
+        x86::AVX512 => return unsafe { x86::with_avx512(scan) },
+        // SAFETY: it has all of them.
+        x86::AVX2 => return unsafe { x86::with_avx2(scan) },
+        _ => {}
     }
     scan.run::<Portable>()
 }
@@ -38,16 +35,39 @@ mod x86 {
         _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi8,
         _mm512_xor_si512,
     };
+    use std::sync::atomic::{AtomicU8, Ordering};
 
-    use super::super::block::{BLOCK, Block};
+    use super::super::block::{BLOCK, Block, SIMPLE_ESCAPES};
     use super::Scan;
 
+    const UNKNOWN: u8 = 0;
+    const NONE: u8 = 1;
+    pub(super) const AVX2: u8 = 2;
+    pub(super) const AVX512: u8 = 3;
+
+    /// Asked for with every string, so that it is one load.
     #[inline]
-    pub(super) fn has_avx512() -> bool {
+    pub(super) fn widest_set() -> u8 {
+        static KNOWN: AtomicU8 = AtomicU8::new(UNKNOWN);
+        let known = KNOWN.load(Ordering::Relaxed);
+        if known != UNKNOWN {
+            return known;
+        }
+        let found = if has_avx512() {
+            AVX512
+        } else if has_avx2() {
+            AVX2
+        } else {
+            NONE
+        };
+        KNOWN.store(found, Ordering::Relaxed);
+        found
+    }
+
+    fn has_avx512() -> bool {
         has!("avx512f") && has!("avx512bw") && has!("bmi1") && has!("bmi2") && has!("pclmulqdq")
     }
 
-    #[inline]
     pub(super) fn has_avx2() -> bool {
         has!("avx2") && has!("bmi1") && has!("bmi2") && has!("pclmulqdq")
     }
@@ -91,6 +111,11 @@ mod x86 {
         fn ends(&self) -> u64 {
             // SAFETY: the set is that of the scan.
             unsafe { _mm512_cmple_epu8_mask(_mm512_xor_si512(self.0, _mm512_set1_epi8(2)), _mm512_set1_epi8(0x20)) }
+        }
+
+        #[inline(always)]
+        fn simple_escapes(&self) -> u64 {
+            SIMPLE_ESCAPES.iter().fold(0, |found, &byte| found | self.is(byte))
         }
 
         #[inline(always)]
@@ -148,6 +173,17 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn simple_escapes(&self) -> u64 {
+            // SAFETY: the set is that of the scan.
+            unsafe {
+                self.mask(|half| {
+                    let is = |byte: u8| _mm256_cmpeq_epi8(half, _mm256_set1_epi8(byte as i8));
+                    SIMPLE_ESCAPES.iter().fold(_mm256_set1_epi8(0), |found, &byte| _mm256_or_si256(found, is(byte)))
+                })
+            }
+        }
+
+        #[inline(always)]
         fn brackets(&self) -> u64 {
             // SAFETY: the set is that of the scan.
             unsafe {
@@ -176,27 +212,28 @@ mod tests {
     struct Masks<'b>(&'b [u8; BLOCK]);
 
     impl Scan for Masks<'_> {
-        type Answer = [u64; 4];
+        type Answer = [u64; 5];
 
         #[inline(always)]
-        fn run<B: Block>(self) -> [u64; 4] {
+        fn run<B: Block>(self) -> [u64; 5] {
             let block = B::load(self.0);
-            [block.is(b'"'), block.ends(), block.brackets(), B::parity(block.is(b'"'))]
+            [block.is(b'"'), block.ends(), block.brackets(), B::parity(block.is(b'"')), block.simple_escapes()]
         }
     }
 
-    fn plainly(bytes: &[u8; BLOCK]) -> [u64; 4] {
+    fn plainly(bytes: &[u8; BLOCK]) -> [u64; 5] {
         let mask = |is: &dyn Fn(u8) -> bool| (0..BLOCK).map(|at| u64::from(is(bytes[at])) << at).sum::<u64>();
         let quotes = mask(&|byte| byte == b'"');
         let parity = (0..BLOCK).map(|at| u64::from((quotes << (63 - at)).count_ones() % 2 == 1) << at).sum();
-        [quotes, mask(&|byte| byte == b'"' || byte < 0x20), mask(&|byte| b"{}[]".contains(&byte)), parity]
+        let ends = mask(&|byte| byte == b'"' || byte < 0x20);
+        [quotes, ends, mask(&|byte| b"{}[]".contains(&byte)), parity, mask(&|byte| b"\"\\/bfnrt".contains(&byte))]
     }
 
     proptest! {
         #[test]
         fn every_set_sees_the_same(
             bytes in prop::collection::vec(
-                prop_oneof![any::<u8>(), prop::sample::select(b"\"\\{}[] !#\x1f\x7f;=[]\x5b\xdb\xfb".to_vec())], BLOCK,
+                prop_oneof![any::<u8>(), prop::sample::select(b"\"\\{}[]/bfnrtu !#\x1f\x7f;=[]\x5b\xdb\xfb".to_vec())], BLOCK,
             ),
         ) {
             let bytes: [u8; BLOCK] = bytes.try_into().expect("as many");

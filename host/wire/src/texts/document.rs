@@ -102,6 +102,7 @@ struct Cutter<'c> {
 }
 
 impl Cutter<'_> {
+    #[inline]
     fn note_derived(&mut self, place: &Place<'_>, range: &Range<usize>) {
         for id in place.hits() {
             if let Role::Derived(at) = self.map.roles[usize::from(id)] {
