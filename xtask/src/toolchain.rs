@@ -1,5 +1,5 @@
 //! How to build for `wasm32-unknown-unknown` here: the target's own standard library where rustup has it or can fetch it, else
-//! one built from source, as Debian's packaged Rust needs.
+//! one built from source, as Debian's packaged Rust needs. Debian has the linker in a package of its own, too, by LLVM's version.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +11,21 @@ use crate::command;
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Where the target's standard library comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Wasm {
     Installed,
     /// Built with the plugin from the toolchain's `rust-src`.
-    FromSource,
+    FromSource {
+        linker: Linker,
+    },
+}
+
+/// What links a module.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Linker {
+    /// The compiler finds its own.
+    Own,
+    Other(PathBuf),
 }
 
 impl Wasm {
@@ -35,20 +45,33 @@ impl Wasm {
                 return Ok(Self::Installed);
             }
         }
-        if has_source(&sysroot) {
-            eprintln!("    no {TARGET} in {}: building its standard library from source", sysroot.display());
-            return Ok(Self::FromSource);
+        if !has_source(&sysroot) {
+            bail!(
+                "cannot build plugins: no {TARGET} in {}; `rustup target add {TARGET}`, or where the compiler is Debian's \
+                 `apt install rust-web-src`",
+                sysroot.display()
+            );
         }
-        bail!(
-            "cannot build plugins: `rustup target add {TARGET}`, or on Debian `apt install libstd-rust-dev-wasm32` or `rust-src`"
-        )
+        let mut folders: Vec<PathBuf> = std::fs::read_dir(sysroot.join("lib/rustlib"))
+            .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+            .unwrap_or_default();
+        folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+        let Some(linker) = linker(&folders) else {
+            bail!(
+                "cannot build plugins: nothing links {TARGET}; on Debian `apt install lld-NN`, NN being the version that `rustc -vV` has of LLVM"
+            )
+        };
+        eprintln!("    no {TARGET} in {}: building its standard library from source", sysroot.display());
+        Ok(Self::FromSource { linker })
     }
 
     /// What a build for the target needs beside its own arguments.
-    pub fn prepare(self, cargo: &mut Command) {
-        if self == Self::FromSource {
-            // `-Zbuild-std` is unstable; a stable compiler takes it under this variable.
-            cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+    pub fn prepare(&self, cargo: &mut Command) {
+        let Self::FromSource { linker } = self else { return };
+        // `-Zbuild-std` is unstable; a stable compiler takes it under this variable.
+        cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std,panic_abort");
+        if let Linker::Other(path) = linker {
+            cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", path);
         }
     }
 }
@@ -67,6 +90,24 @@ fn has_target(sysroot: &Path) -> bool {
 
 fn has_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file()
+}
+
+/// The compiler's own linker in one of these folders, else LLVM's, the newest where there are several.
+fn linker(folders: &[PathBuf]) -> Option<Linker> {
+    // Links are followed: Debian's `rust-lld` is one to a package that may be missing.
+    let there = |name: &str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    if there("rust-lld").is_some() {
+        return Some(Linker::Own);
+    }
+    if let Some(path) = there("wasm-ld") {
+        return Some(Linker::Other(path));
+    }
+    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let versions = entries.filter_map(|entry| {
+        let version = entry.file_name().to_str()?.strip_prefix("wasm-ld-")?.parse::<u32>().ok()?;
+        entry.path().is_file().then(|| (version, entry.path()))
+    });
+    versions.max().map(|(_, path)| Linker::Other(path))
 }
 
 #[cfg(test)]
@@ -88,5 +129,21 @@ mod tests {
         fs::create_dir_all(&source).unwrap();
         fs::write(source.join("Cargo.lock"), "").unwrap();
         assert!(has_source(sysroot.path()));
+    }
+
+    #[test]
+    fn the_compilers_own_linker_or_the_newest_there_is() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folders = [one.path().to_owned(), two.path().join("missing"), two.path().to_owned()];
+        assert_eq!(linker(&folders), None);
+        for name in ["wasm-ld-9", "wasm-ld-22", "wasm-ld-old", "lld-30"] {
+            fs::write(two.path().join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("lld-99", one.path().join("rust-lld")).unwrap();
+        assert_eq!(linker(&folders), Some(Linker::Other(two.path().join("wasm-ld-22"))));
+        fs::write(one.path().join("wasm-ld"), "").unwrap();
+        assert_eq!(linker(&folders), Some(Linker::Other(one.path().join("wasm-ld"))));
+        fs::write(two.path().join("rust-lld"), "").unwrap();
+        assert_eq!(linker(&folders), Some(Linker::Own));
     }
 }
