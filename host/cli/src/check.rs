@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use portcullis_gateway::config::Config;
-use portcullis_runtime::{Runtime, check_component};
+use portcullis_runtime::{Quarantine, Runtime, check_component};
 
 use crate::{ConfigArgument, running};
 
@@ -40,11 +40,23 @@ fn check_plugins(config: &Config, runtime: &Arc<Runtime>) -> Result<usize> {
         .collect();
     files.sort();
     let mut problems = 0;
+    let quarantine = Quarantine::of(&config.plugins.state);
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     for path in &files {
         let settings = config.plugin.get(&stem(path)).cloned().unwrap_or_default().settings();
         match check_component(runtime, path, &settings) {
-            Ok(report) => println!("{}: ok, version {}, {} vectors", path.display(), report.version, report.vectors),
+            Ok(report) => {
+                println!("{}: ok, version {}, {} vectors", path.display(), report.version, report.vectors);
+                if let Some(quarantined) = quarantine.find(&report.hash) {
+                    let instead = quarantined.instead.map_or("nothing".to_owned(), |instead| instead.version);
+                    println!(
+                        "{}: warning: it failed in service and is quarantined, {instead} serves instead; `portcullis plugin \
+                         release {}` lifts that",
+                        path.display(),
+                        report.name
+                    );
+                }
+            }
             Err(error) => {
                 problems += 1;
                 println!("{}: {error}", path.display());

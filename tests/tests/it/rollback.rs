@@ -93,6 +93,9 @@ async fn a_quarantine_outlives_the_gateway_until_it_is_lifted() {
     let receipt = client.receipt(&id).await;
     assert_eq!(hash_of(&receipt, "guest"), Some(Component::guest("policy").hash().as_str()), "the copy that was kept");
 
+    let checked = gateway.run(&["check"]).await;
+    assert!(checked.status.success(), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("quarantined, 1.0.0 serves instead"), "{checked:?}");
     let unknown = gateway.run(&["plugin", "release", "nosuch"]).await;
     assert!(!unknown.status.success(), "{unknown:?}");
     let released = gateway.run(&["plugin", "release", &bad().hash()[..12]]).await;
