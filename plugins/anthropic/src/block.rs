@@ -12,7 +12,7 @@ use portcullis_plugin::ir::{
     Content, Field, Media, Part, RawItem, Reasoning, ResultContent, ResultPart, SearchResult, Source, ToolCall,
     ToolResult,
 };
-use portcullis_plugin::json::{Key, Writer};
+use portcullis_plugin::json::{self, Key, Writer};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -272,7 +272,7 @@ impl<'de> Members<'de> {
 
 /// A member's value; the error says which member.
 fn parse<T: DeserializeOwned, E: Error>(name: &str, value: &RawValue) -> Result<T, E> {
-    serde_json::from_str(value.get()).map_err(|error| {
+    json::from_str(value.get()).map_err(|error| {
         // The position is one within the member, which would mislead.
         let text = error.to_string();
         let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
@@ -309,7 +309,7 @@ fn search_result(value: &str) -> Option<ResultPart> {
             cache_control: Option<WireCacheControl>,
         }
     }
-    let wire: WireSearchResult = serde_json::from_str(value).ok()?;
+    let wire: WireSearchResult = json::from_str(value).ok()?;
     let cache = match &wire.cache_control {
         Some(control) => Some(control.mark()?),
         None => None,

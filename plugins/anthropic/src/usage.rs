@@ -59,7 +59,7 @@ impl WireUsage {
             usage.cache_write_short = total - usage.cache_write_long;
         }
         if let Some(tools) = &self.server_tool_use
-            && let Ok(tools) = serde_json::from_str::<WireServerTools>(tools.get())
+            && let Ok(tools) = json::from_str::<WireServerTools>(tools.get())
         {
             set(&mut usage.searches, tools.web_search_requests);
         }

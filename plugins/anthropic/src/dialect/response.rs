@@ -1,8 +1,7 @@
 //! A whole answer, in the shape of the API's `Message`. Every member the SDKs' strict types demand is there, whoever answered.
 
-use portcullis_plugin::json::Writer;
+use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
-use serde_json::value::RawValue;
 
 use crate::block::CARRY;
 use crate::{FORMAT, signature, stop, usage};
@@ -129,7 +128,7 @@ fn input(writer: &mut Writer, call: &ToolCall) {
 
 /// Whether a text is one JSON object.
 pub fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
+    text.trim_start().starts_with('{') && json::is_valid(text)
 }
 
 /// What the API wants to see again.

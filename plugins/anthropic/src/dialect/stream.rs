@@ -9,7 +9,7 @@
 
 use std::mem;
 
-use portcullis_plugin::json::Writer;
+use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -449,7 +449,7 @@ impl Encoder<'_> {
     /// Citations come one a delta.
     fn citations(&mut self, fields: &[Field]) {
         for field in fields.iter().filter(|field| field.name.strip_prefix(CARRY) == Some("citations")) {
-            let Ok(citations) = serde_json::from_str::<Vec<&serde_json::value::RawValue>>(&field.value) else {
+            let Ok(citations) = json::from_str::<Vec<&serde_json::value::RawValue>>(&field.value) else {
                 continue;
             };
             for citation in citations {

@@ -1,8 +1,7 @@
 //! Content blocks, written for a request.
 
-use portcullis_plugin::json::Writer;
+use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
-use serde_json::value::RawValue;
 
 use super::names;
 use super::notes::Notes;
@@ -132,7 +131,7 @@ fn input(writer: &mut Writer, call: &ToolCall, notes: &mut Notes) {
     let arguments = call.arguments.trim();
     if arguments.is_empty() && !call.custom {
         writer.raw("{}");
-    } else if !call.custom && arguments.starts_with('{') && serde_json::from_str::<&RawValue>(arguments).is_ok() {
+    } else if !call.custom && arguments.starts_with('{') && json::is_valid(arguments) {
         writer.raw(arguments);
     } else {
         notes.approximated("tool_calls.arguments");

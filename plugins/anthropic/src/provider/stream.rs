@@ -290,9 +290,9 @@ fn grown(value: &str, input: &str, replaced: &[Field]) -> String {
     if input.is_empty() && replaced.is_empty() {
         return value.to_owned();
     }
-    let item: WireItem = serde_json::from_str(value).unwrap_or_default();
+    let item: WireItem = json::from_str(value).unwrap_or_default();
     // Input that broke off is not JSON; the item keeps its first form.
-    let input = Some(input).filter(|input| serde_json::from_str::<&RawValue>(input).is_ok());
+    let input = Some(input).filter(|input| json::is_valid(input));
     let is_replaced =
         |name: &str| replaced.iter().any(|field| field.name == name) || (input.is_some() && name == "input");
     let mut writer = json::Writer::with_capacity(value.len() + input.map_or(0, str::len));

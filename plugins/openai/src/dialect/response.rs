@@ -1,5 +1,7 @@
 //! Whole answers: `chat.completion`, in the shape the official clients' types demand.
 
+use std::borrow::Cow;
+
 use portcullis_plugin::ir::{Choice, Content, Context, Field, Response};
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::Reply;
@@ -37,8 +39,8 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
 }
 
 /// An answer always has an id.
-pub fn answer_id(context: &Context, id: &str) -> String {
-    if id.is_empty() { format!("chatcmpl-{}", context.request_id) } else { id.to_owned() }
+pub fn answer_id<'a>(context: &Context, id: &'a str) -> Cow<'a, str> {
+    if id.is_empty() { format!("chatcmpl-{}", context.request_id).into() } else { id.into() }
 }
 
 /// Roughly how many bytes a choice will take.
@@ -151,6 +153,13 @@ fn write_reasoning(writer: &mut Writer, choice: &Choice) {
     }
 }
 
-fn joined<'a>(contents: impl Iterator<Item = &'a Content>, pick: impl Fn(&'a Content) -> Option<&'a String>) -> String {
-    contents.filter_map(pick).map(String::as_str).collect()
+/// One after the other; mostly there is one.
+fn joined<'a>(
+    contents: impl Iterator<Item = &'a Content>,
+    pick: impl Fn(&'a Content) -> Option<&'a String>,
+) -> Cow<'a, str> {
+    let mut texts = contents.filter_map(pick);
+    let mut joined = Cow::Borrowed(texts.next().map_or("", String::as_str));
+    texts.for_each(|text| joined += text.as_str());
+    joined
 }

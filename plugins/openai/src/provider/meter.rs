@@ -2,6 +2,7 @@
 //! building anything else.
 
 use portcullis_plugin::ir::{Failure, Frame};
+use portcullis_plugin::json;
 use portcullis_plugin::provider::Metered;
 use serde::Deserialize;
 
@@ -36,7 +37,7 @@ pub fn read(metered: &mut Metered, frames: &[Frame], last: bool) {
             done = true;
             continue;
         }
-        match serde_json::from_str::<Document>(data) {
+        match json::from_str::<Document>(data) {
             Ok(document) => take(metered, document),
             // Usage already read still counts.
             Err(error) => {

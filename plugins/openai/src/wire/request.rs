@@ -3,6 +3,7 @@
 use std::fmt;
 
 use portcullis_plugin::ir::Pair;
+use portcullis_plugin::json;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -176,7 +177,7 @@ impl<'de> Deserialize<'de> for Metadata {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    let text = serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
+                    let text = json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned());
                     pairs.push(Pair { name, value: text });
                 }
                 Ok(Metadata(pairs))
