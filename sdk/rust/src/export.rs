@@ -26,7 +26,10 @@ impl<P: Instance> Guest for Exported<P> {
 
     fn configure(configuration: String) -> Result<(), String> {
         logging::report_panics();
-        plugin::configured::<P>(&configuration).map(P::keep)
+        plugin::configured::<P>(&configuration).map(P::keep)?;
+        #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+        crate::allocator::settle();
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+#[cfg(any(test, all(target_family = "wasm", target_os = "unknown")))]
 mod allocator;
 pub mod bindings;
 pub mod dialect;
