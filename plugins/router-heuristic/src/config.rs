@@ -309,7 +309,7 @@ fn replace_keywords(keywords: &mut Vec<Keyword>, class: u8, name: &str, words: &
                  with single spaces between them"
             ));
         }
-        keywords.push(Keyword { text: Cow::Owned(text), class });
+        keywords.push(Keyword::owned(text, class));
     }
     Ok(())
 }

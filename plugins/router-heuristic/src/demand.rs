@@ -67,11 +67,8 @@ impl<'a> Demand<'a> {
 fn classify(features: &Features, settings: &Settings) -> usize {
     let mut hits = vec![0_u32; settings.classes.len()];
     if let Some(prompt) = &features.prompt {
-        settings.table.find(prompt, |keyword| {
-            let words = 1 + keyword.text.bytes().filter(|&byte| byte == b' ').count() as u32;
-            hits[usize::from(keyword.class)] += words;
-        });
-        if prompt.contains("```") {
+        settings.table.find(prompt, |keyword| hits[usize::from(keyword.class)] += keyword.words);
+        if memchr::memmem::find(prompt.as_bytes(), b"```").is_some() {
             hits[usize::from(CODE)] += FENCE_HITS;
         }
     }

@@ -1,8 +1,8 @@
 //! Finds keywords in a prompt: whole words, ASCII letters without case.
 //!
-//! The prompt is read once. A word is looked up only if some keyword begins with its first byte and has its length, which
-//! rules out most words for the price of one table access; the standard table is constant, since a fresh instance pays for
-//! what configuring builds.
+//! The prompt is read once. A word is compared with those keywords alone that begin with its first letter, and only if one of
+//! them has its length, which rules out most words for the price of one table access; the standard keywords are constant, since
+//! a fresh instance pays for what configuring builds.
 
 use std::borrow::Cow;
 
@@ -14,16 +14,41 @@ pub const LONGEST_WORD: usize = 24;
 pub struct Keyword {
     pub text: Cow<'static, str>,
     pub class: u8,
+    /// Bytes of the first word.
+    first: usize,
+    pub words: u32,
 }
 
 impl Keyword {
     pub const fn new(text: &'static str, class: u8) -> Self {
-        Keyword { text: Cow::Borrowed(text), class }
+        let (first, words) = shape(text);
+        Keyword { text: Cow::Borrowed(text), class, first, words }
+    }
+
+    pub fn owned(text: String, class: u8) -> Self {
+        let (first, words) = shape(&text);
+        Keyword { text: Cow::Owned(text), class, first, words }
     }
 
     fn first_word(&self) -> &[u8] {
-        self.text.split(' ').next().unwrap_or_default().as_bytes()
+        &self.text.as_bytes()[..self.first]
     }
+}
+
+/// The first word's length, and how many words there are.
+const fn shape(text: &str) -> (usize, u32) {
+    let text = text.as_bytes();
+    let (mut at, mut first, mut words) = (0, text.len(), 1);
+    while at < text.len() {
+        if text[at] == b' ' {
+            words += 1;
+            if words == 2 {
+                first = at;
+            }
+        }
+        at += 1;
+    }
+    (first, words)
 }
 
 /// Whether a text can be a keyword: words of word bytes, none too long, in lower case.
@@ -35,39 +60,45 @@ pub fn is_keyword(text: &str) -> bool {
         })
 }
 
-/// Keywords in order, with the filter over them.
+/// Keywords in order, with what is needed to look at few of them.
 #[derive(Debug)]
 pub struct Table {
     keywords: Cow<'static, [Keyword]>,
-    /// By the first byte's low five bits, a bit for every length that occurs.
-    lengths: [u32; 32],
+    /// Where the keywords of each first byte end; they begin where the last byte's end.
+    ends: [u32; 256],
+    /// By the first byte, a bit for every length of a first word.
+    lengths: [u32; 256],
 }
 
 impl Table {
-    /// The keywords must be sorted: those that begin with the same word stand together.
+    /// The keywords must be sorted: those that begin with the same byte, and the same word, stand together.
     pub fn new(keywords: Cow<'static, [Keyword]>) -> Self {
         debug_assert!(keywords.is_sorted());
-        let mut lengths = [0; 32];
-        for keyword in keywords.iter() {
-            let word = keyword.first_word();
-            lengths[slot(word)] |= 1 << word.len();
+        let (mut ends, mut lengths) = ([0; 256], [0; 256]);
+        let mut last = 0;
+        for (index, keyword) in (0_u32..).zip(keywords.iter()) {
+            let first = usize::from(keyword.first_word().first().copied().unwrap_or_default());
+            ends[last..first].fill(index);
+            lengths[first] |= 1 << keyword.first;
+            last = first;
         }
-        Table { keywords, lengths }
+        ends[last..].fill(u32::try_from(keywords.len()).unwrap_or(u32::MAX));
+        Table { keywords, ends, lengths }
     }
 
     /// Calls `found` with each keyword that stands in the text, as often as it stands there.
     pub fn find(&self, text: &str, mut found: impl FnMut(&Keyword)) {
         let mut words = Words { bytes: text.as_bytes() };
-        let mut buffer = [0; LONGEST_WORD];
         while let Some(word) = words.next() {
-            if word.len() > LONGEST_WORD || self.lengths[slot(word)] & (1 << word.len()) == 0 {
+            let first = usize::from(word[0].to_ascii_lowercase());
+            if word.len() > LONGEST_WORD || self.lengths[first] & (1 << word.len()) == 0 {
                 continue;
             }
-            let lower = &mut buffer[..word.len()];
-            lower.copy_from_slice(word);
-            lower.make_ascii_lowercase();
-            let start = self.keywords.partition_point(|keyword| keyword.first_word() < &*lower);
-            for keyword in self.keywords[start..].iter().take_while(|keyword| keyword.first_word() == lower) {
+            let begin = first.checked_sub(1).map_or(0, |before| self.ends[before]);
+            for keyword in &self.keywords[begin as usize..self.ends[first] as usize] {
+                if keyword.first != word.len() || !keyword.first_word().eq_ignore_ascii_case(word) {
+                    continue;
+                }
                 let mut ahead = words.clone();
                 let mut rest = keyword.text.split(' ').skip(1);
                 if rest.all(|word| ahead.next().is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()))) {
@@ -78,14 +109,51 @@ impl Table {
     }
 }
 
-/// Upper and lower case of a letter share a slot.
-fn slot(word: &[u8]) -> usize {
-    word.first().map_or(0, |byte| usize::from(byte & 0x1f))
+/// Bytes outside ASCII belong to words, so that no word is cut at an accent.
+const WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = byte >= 0x80 || (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'+' | b'#');
+        byte += 1;
+    }
+    table
+};
+
+fn is_word(byte: u8) -> bool {
+    WORD[usize::from(byte)]
 }
 
-/// Bytes outside ASCII belong to words, so that no word is cut at an accent.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80 || matches!(byte, b'+' | b'#')
+/// Where the first byte stands that is of a word, or is of none.
+fn position(bytes: &[u8], of_word: bool) -> Option<usize> {
+    let (blocks, rest) = bytes.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        let words = words_of(block);
+        let hits = if of_word { words } else { !words };
+        if hits != 0 {
+            return Some(index * block.len() + hits.trailing_zeros() as usize);
+        }
+    }
+    let at = rest.iter().position(|&byte| is_word(byte) == of_word)?;
+    Some(bytes.len() - rest.len() + at)
+}
+
+/// A bit for each byte of a word.
+#[cfg(target_feature = "simd128")]
+fn words_of(block: &[u8; 16]) -> u16 {
+    use std::arch::wasm32::{i8x16_bitmask, i8x16_eq, u8x16_ge, u8x16_lt, u8x16_splat, u8x16_sub, v128_load, v128_or};
+    // SAFETY: as many bytes as are loaded, and the load needs no alignment.
+    let bytes = unsafe { v128_load(block.as_ptr().cast()) };
+    let letter = u8x16_lt(u8x16_sub(v128_or(bytes, u8x16_splat(0x20)), u8x16_splat(b'a')), u8x16_splat(26));
+    let digit = u8x16_lt(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(10));
+    let sign = v128_or(i8x16_eq(bytes, u8x16_splat(b'+')), i8x16_eq(bytes, u8x16_splat(b'#')));
+    let beyond = u8x16_ge(bytes, u8x16_splat(0x80));
+    i8x16_bitmask(v128_or(v128_or(letter, digit), v128_or(sign, beyond)))
+}
+
+#[cfg(not(target_feature = "simd128"))]
+fn words_of(block: &[u8; 16]) -> u16 {
+    block.iter().enumerate().fold(0, |bits, (i, &byte)| bits | u16::from(is_word(byte)) << i)
 }
 
 #[derive(Clone)]
@@ -97,11 +165,10 @@ impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.bytes.iter().position(|&byte| is_word(byte))?;
-        let rest = &self.bytes[start..];
-        let end = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
-        self.bytes = &rest[end..];
-        Some(&rest[..end])
+        let rest = &self.bytes[position(self.bytes, true)?..];
+        let (word, after) = rest.split_at(position(rest, false).unwrap_or(rest.len()));
+        self.bytes = after;
+        Some(word)
     }
 }
 
@@ -151,6 +218,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_are_what_lies_between(text in "[a-zA-Z0-9+#é東_ .@\\[`{/:-]{0,80}") {
+            let expected: Vec<_> = text.as_bytes().split(|&byte| !is_word(byte)).filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(Words { bytes: text.as_bytes() }.collect::<Vec<_>>(), expected);
+        }
+
         /// Against a search that compares every keyword at every word.
         #[test]
         fn finds_what_a_plain_search_finds(text in "([abAB]{1,3}[ .]{0,2}){0,12}") {

@@ -9,7 +9,7 @@ use portcullis_plugin::prelude::{Breaker, Candidate, Features, Plan, Ranked, Rej
 
 use crate::config::{Settings, Wishes};
 use crate::demand::Demand;
-use crate::score::{Measured, rounded, usd};
+use crate::score::{Measured, fixed, rounded, usd};
 
 /// How fit for use a connection is, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,15 +133,19 @@ fn reason(demand: &Demand, able: &[Able], rejected: &[Rejected]) -> String {
     };
     let Measured { cost, price_known, latency, latency_known, quality, quality_known, error_rate, score } =
         &winner.measured;
-    let or_unknown = |known: &bool, value: String| if *known { value } else { "unknown".to_owned() };
-    let mut reason = format!(
-        "class={class} quality={} price_usd={} latency_ms={} error_rate={error_rate:.2} score={score:.3}",
-        or_unknown(quality_known, format!("{quality:.0}")),
-        or_unknown(price_known, usd(*cost)),
-        or_unknown(latency_known, format!("{latency:.0}")),
-    );
+    let mut reason = String::with_capacity(128);
+    let mut number = |name: &str, known: bool, write: &dyn Fn(&mut String)| {
+        reason.push_str(name);
+        if known { write(&mut reason) } else { reason.push_str("unknown") }
+    };
+    number("class=", true, &|into| into.push_str(class));
+    number(" quality=", *quality_known, &|into| fixed(into, *quality, 0));
+    number(" price_usd=", *price_known, &|into| into.push_str(&usd(*cost)));
+    number(" latency_ms=", *latency_known, &|into| fixed(into, *latency, 0));
+    number(" error_rate=", true, &|into| fixed(into, *error_rate, 2));
+    number(" score=", true, &|into| fixed(into, *score, 3));
     if let Some(next) = able.get(1) {
-        reason += &format!(" next={:.3}", next.measured.score);
+        number(" next=", true, &|into| fixed(into, next.measured.score, 3));
     }
     match winner.standing {
         Standing::Ready => {}

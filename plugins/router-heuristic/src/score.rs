@@ -5,6 +5,8 @@
 //! anything never scores higher, and who else stands in the list changes no score. Only `+ - * /` is used, so that every
 //! machine finds the same numbers.
 
+use std::fmt::Write as _;
+
 use portcullis_plugin::prelude::{Breaker, Candidate, Factor};
 
 use crate::config::{Settings, Weights};
@@ -107,15 +109,53 @@ pub fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
+/// Appends a number with so many places, as `{:.places$}` writes it. That finds the exact decimal digits of a float, which takes
+/// long and matters only where the last place is as near to the one below as to the one above.
+pub fn fixed(into: &mut String, value: f64, places: u32) {
+    let unit = 10_u64.pow(places);
+    let scaled = value * unit as f64;
+    let below = scaled.floor();
+    let rest = scaled - below;
+    if value.is_sign_negative() || !(scaled < 1e12) || (rest - 0.5).abs() < 1e-3 {
+        let _ = write!(into, "{value:.places$}", places = places as usize);
+        return;
+    }
+    let number = below as u64 + u64::from(rest > 0.5);
+    let _ = write!(into, "{}", number / unit);
+    if places > 0 {
+        into.push('.');
+        padded(into, number % unit, places);
+    }
+}
+
+/// Appends so many digits.
+fn padded(into: &mut String, number: u64, digits: u32) {
+    for place in (0..digits).rev() {
+        into.push(char::from(b'0' + (number / 10_u64.pow(place) % 10) as u8));
+    }
+}
+
 /// pico-USD as USD, in full but without zeros at the end: `0.0042`.
 pub fn usd(pico: u128) -> String {
-    const PICO: u128 = 1_000_000_000_000;
-    let text = format!("{}.{:012}", pico / PICO, pico % PICO);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    const PICO: u64 = 1_000_000_000_000;
+    const PLACES: u32 = 12;
+    let mut text = match u64::try_from(pico) {
+        Ok(pico) => (pico / PICO).to_string(),
+        Err(_) => (pico / u128::from(PICO)).to_string(),
+    };
+    let rest = (pico % u128::from(PICO)) as u64;
+    if rest > 0 {
+        text.push('.');
+        padded(&mut text, rest, PLACES);
+        text.truncate(text.trim_end_matches('0').len());
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -126,8 +166,20 @@ mod tests {
             (4_200_000_000, "0.0042"),
             (12_000_000_000_000, "12"),
             (10_500_000_000_000, "10.5"),
+            (u128::from(u64::MAX) * 1_000_000_000_000 + 1, "18446744073709551615.000000000001"),
         ] {
             assert_eq!(usd(pico), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fixed_places_are_those_of_the_standard_library(value: f64, share in 0.0..1.0, halves in 0_u32..4000, places in 0_u32..4) {
+            for value in [value, share, share * 1e4, f64::from(halves) / 8.0, f64::from(halves) / 1000.0, -share, 0.0, -0.0] {
+                let mut text = String::new();
+                fixed(&mut text, value, places);
+                prop_assert_eq!(text, format!("{value:.places$}", places = places as usize));
+            }
         }
     }
 
