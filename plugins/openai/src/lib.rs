@@ -1,13 +1,18 @@
-//! OpenAI Chat Completions, as a client protocol and as a provider. Its wire format is called `openai-chat`.
+//! OpenAI Chat Completions and Responses, as client protocols and as a provider. Their wire formats are called `openai-chat` and
+//! `openai-responses`.
 //!
 //! `wire` holds the documents both sides share; `dialect` turns a client's requests into the internal representation
 //! and answers into its documents; `provider` does the same towards OpenAI and servers compatible with it. Conversions are pure
-//! functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes.
+//! functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes. [`responses`] is the same
+//! for the other protocol; `state` keeps the two apart within a stream.
 
 mod catalogue;
+mod config;
 pub mod dialect;
 mod manifest;
 pub mod provider;
+pub mod responses;
+mod state;
 pub mod wire;
 
 use portcullis_plugin::prelude::*;
@@ -19,29 +24,37 @@ pub const CUSTOM_TOOL: &str = "openai.custom-tool";
 /// The `carry` field that names the format a streamed reasoning part was signed for, where it is not the stream's own.
 pub const REASONING_FORMAT: &str = "openai.reasoning-format";
 
-pub struct OpenAi;
+pub struct OpenAi {
+    config: config::Config,
+}
 
 impl Plugin for OpenAi {
-    type Config = NoConfig;
+    type Config = config::Config;
 
     fn manifest() -> Manifest {
         manifest::manifest()
     }
 
-    fn configure(_: NoConfig) -> Result<Self, String> {
-        Ok(OpenAi)
+    fn configure(config: config::Config) -> Result<Self, String> {
+        Ok(OpenAi { config })
     }
 }
 
 impl Dialect for OpenAi {
-    type State = dialect::stream::State;
+    type State = state::Of<dialect::stream::State, responses::dialect::stream::State>;
 
-    fn decode_request(&self, _: &Context, _: &Head, body: &str) -> Result<Request, Failure> {
-        dialect::request::decode(body)
+    fn decode_request(&self, _: &Context, head: &Head, body: &str) -> Result<Request, Failure> {
+        match head.route == responses::NAME {
+            true => responses::dialect::request::decode(body),
+            false => dialect::request::decode(body),
+        }
     }
 
     fn encode_response(&self, context: &Context, reply: &Reply, response: Response) -> Result<Json, Failure> {
-        Ok(dialect::response::encode(context, reply, &response))
+        Ok(match reply.route == responses::NAME {
+            true => responses::dialect::response::encode(context, reply, &response),
+            false => dialect::response::encode(context, reply, &response),
+        })
     }
 
     fn encode_events(
@@ -52,7 +65,10 @@ impl Dialect for OpenAi {
         events: Vec<Event>,
         last: bool,
     ) -> Result<Vec<Frame>, Failure> {
-        dialect::stream::encode(context, reply, state, events, last)
+        match reply.route == responses::NAME {
+            true => responses::dialect::stream::encode(context, reply, state.responses(), events, last),
+            false => dialect::stream::encode(context, reply, state.chat(), events, last),
+        }
     }
 
     fn encode_error(&self, _: &Context, failure: &Failure) -> ErrorReply {
@@ -65,26 +81,37 @@ impl Dialect for OpenAi {
 }
 
 impl Provider for OpenAi {
-    type State = provider::stream::State;
+    type State = state::Of<provider::stream::State, responses::provider::stream::State>;
 
     fn encode_request(&self, _: &Context, target: &Target, request: Request) -> Result<UpstreamRequest, Failure> {
+        if self.config.wants_responses(target, &request) {
+            let (body, notes) = responses::provider::request::encode(target, &request)?;
+            return Ok(UpstreamRequest::new(responses::NAME, body, notes));
+        }
         let (body, notes) = provider::request::encode(target, &request)?;
         Ok(UpstreamRequest::new("chat", body, notes))
     }
 
-    fn decode_response(&self, context: &Context, _: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure> {
-        Ok(DecodedResponse { response: provider::response::decode(context, body)?, notes: Vec::new() })
+    fn decode_response(&self, context: &Context, head: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure> {
+        let response = match head.endpoint == responses::NAME {
+            true => responses::provider::response::decode(body)?,
+            false => provider::response::decode(context, body)?,
+        };
+        Ok(DecodedResponse { response, notes: Vec::new() })
     }
 
     fn decode_frames(
         &self,
         context: &Context,
-        _endpoint: &str,
+        endpoint: &str,
         state: &mut Self::State,
         frames: Vec<Frame>,
         last: bool,
     ) -> Result<Vec<Event>, Failure> {
-        Ok(provider::stream::decode(context, state, frames, last))
+        Ok(match endpoint == responses::NAME {
+            true => responses::provider::stream::decode(state.responses(), frames, last),
+            false => provider::stream::decode(context, state.chat(), frames, last),
+        })
     }
 
     fn decode_error(&self, context: &Context, head: &AnswerHead, body: &str) -> Failure {
@@ -94,12 +121,15 @@ impl Provider for OpenAi {
     fn meter(
         &self,
         _: &Context,
-        _endpoint: &str,
+        endpoint: &str,
         metered: &mut Meter,
         frames: &[Frame],
         last: bool,
     ) -> Result<(), Failure> {
-        provider::meter::read(metered, frames, last);
+        match endpoint == responses::NAME {
+            true => responses::provider::meter::read(metered, frames, last),
+            false => provider::meter::read(metered, frames, last),
+        }
         Ok(())
     }
 }

@@ -6,14 +6,14 @@ use portcullis_plugin::manifest::{
     UsageFlag, list,
 };
 
-use crate::catalogue;
 use crate::wire::FORMAT;
+use crate::{catalogue, responses};
 
 pub fn manifest() -> Manifest {
-    let summary = "OpenAI Chat Completions: clients that speak it, and providers that do";
+    let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";
     Manifest {
-        routes: vec![chat_route(), models_route()],
-        endpoints: vec![chat_endpoint()],
+        routes: vec![chat_route(), responses::manifest::route(), models_route()],
+        endpoints: vec![chat_endpoint(), responses::manifest::endpoint(answer_headers())],
         models: catalogue::models(),
         suggestion: Some(Suggestion {
             base_url: "https://api.openai.com/v1".to_owned(),
@@ -189,6 +189,20 @@ fn derived(member: &str) -> Vec<String> {
     vec!["/choices/*/logprobs".to_owned(), format!("/choices/*/{member}/reasoning_details/*/signature")]
 }
 
+/// Provider headers that tell a client how fast and how much it may go on.
+fn answer_headers() -> Vec<String> {
+    list(&[
+        "openai-processing-ms",
+        "openai-version",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-reset-tokens",
+    ])
+}
+
 fn chat_endpoint() -> Endpoint {
     Endpoint {
         name: "chat".to_owned(),
@@ -201,16 +215,7 @@ fn chat_endpoint() -> Endpoint {
         fixed_headers: Vec::new(),
         // Not `openai-organization` and `openai-project`: they choose whose account pays, which is the connection's affair.
         forward_headers: list(&["openai-beta"]),
-        answer_headers: list(&[
-            "openai-processing-ms",
-            "openai-version",
-            "x-ratelimit-limit-requests",
-            "x-ratelimit-limit-tokens",
-            "x-ratelimit-remaining-requests",
-            "x-ratelimit-remaining-tokens",
-            "x-ratelimit-reset-requests",
-            "x-ratelimit-reset-tokens",
-        ]),
+        answer_headers: answer_headers(),
         model: Location::Body("/model".to_owned()),
         usage_flag: Some(UsageFlag {
             at: "/stream_options/include_usage".to_owned(),

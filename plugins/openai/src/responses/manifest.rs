@@ -1,0 +1,221 @@
+//! What the plugin says of this protocol: where the facts of its documents stand.
+//!
+//! Every piece of a streamed text stands at `/delta`, whatever it is a piece of, so one channel holds them all, by the item they
+//! belong to. A channel's kind cannot depend on the frame's type, so pieces of a call's arguments are read as text; the frames
+//! that repeat them are read as the JSON they are.
+
+use portcullis_plugin::ir::Condition;
+use portcullis_plugin::manifest::{
+    Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Location, Need, Route, TextKind, TextMap, list,
+};
+
+use super::{FORMAT, NAME};
+
+pub fn route() -> Route {
+    Route {
+        stream: Location::Body("/stream".to_owned()),
+        output_limit: list(&["/max_output_tokens"]),
+        reencode_when: vec![
+            // A guard changed this reasoning: who encrypted it would refuse it, and encoding drops it.
+            Condition::equals("/input/*/encrypted_content", r#""""#),
+            // Another provider's reasoning: OpenAI would refuse it.
+            Condition::present("/input/*/format"),
+        ],
+        features: features(),
+        request_texts: TextMap {
+            json_strings: list(&["/input/*/arguments"]),
+            derived: list(&["/input/*/encrypted_content"]),
+            ..TextMap::plain()
+        },
+        answer_texts: answer_texts(),
+        stream_texts: stream_texts(),
+        continuation: Some(Continuation {
+            previous: "/previous_response_id".to_owned(),
+            input: "/input".to_owned(),
+            store: "/store".to_owned(),
+            id: "/id".to_owned(),
+            output: "/output".to_owned(),
+            ends: Condition::equals("/type", r#""response.completed""#),
+            within: "/response".to_owned(),
+        }),
+        ..Route::post(NAME, "chat", FORMAT, "/v1/responses", Location::Body("/model".to_owned()))
+    }
+}
+
+pub fn endpoint(answer_headers: Vec<String>) -> Endpoint {
+    Endpoint {
+        forward_headers: list(&["openai-beta"]),
+        answer_headers,
+        // Usage comes unasked, in the last frame.
+        meter_frames: ["completed", "incomplete", "failed"]
+            .iter()
+            .flat_map(|end| [format!(r#""type":"response.{end}""#), format!(r#""type": "response.{end}""#)])
+            .chain(list(&[r#""type":"error""#, r#""type": "error""#]))
+            .collect(),
+        ..Endpoint::post(NAME, "chat", FORMAT, "/responses")
+    }
+}
+
+fn features() -> FeatureMap {
+    let need = |capability: &str, when| Need { capability: capability.to_owned(), when };
+    let mut needs = vec![
+        need("tools", Condition::present("/tools/0")),
+        need("vision", Condition::equals("/input/*/content/*/type", r#""input_image""#)),
+        need("vision", Condition::equals("/input/*/output/*/type", r#""input_image""#)),
+        need("documents", Condition::equals("/input/*/content/*/type", r#""input_file""#)),
+        need("documents", Condition::equals("/input/*/output/*/type", r#""input_file""#)),
+        need("audio-input", Condition::equals("/input/*/content/*/type", r#""input_audio""#)),
+        need("json-schema", Condition::equals("/text/format/type", r#""json_schema""#)),
+        need("json-object", Condition::equals("/text/format/type", r#""json_object""#)),
+        need("background", Condition::equals("/background", "true")),
+    ];
+    // Tools that run at the provider.
+    let built_in = [
+        ("web-search", "web_search"),
+        ("web-search", "web_search_2025_08_26"),
+        ("web-search", "web_search_preview"),
+        ("web-search", "web_search_preview_2025_03_11"),
+        ("file-search", "file_search"),
+        ("code-interpreter", "code_interpreter"),
+        ("image-generation", "image_generation"),
+        ("mcp", "mcp"),
+        ("computer-use", "computer"),
+        ("computer-use", "computer_use_preview"),
+    ];
+    for (capability, kind) in built_in {
+        needs.push(need(capability, Condition::equals("/tools/*/type", &format!("\"{kind}\""))));
+    }
+    FeatureMap {
+        tool_names: list(&["/tools/*/name", "/tools/*/tools/*/name"]),
+        needs,
+        prompts: list(&["/instructions", "/input", "/input/*/content", "/input/*/content/*/text"]),
+    }
+}
+
+/// Strings that the provider mints and a reader learns nothing from, in a response under `at`.
+fn opaque_response(at: &str) -> Vec<String> {
+    const RESPONSE: &[&str] = &[
+        "/id",
+        "/object",
+        "/status",
+        "/model",
+        "/service_tier",
+        "/truncation",
+        "/previous_response_id",
+        "/prompt_cache_key",
+        "/prompt_cache_retention",
+        "/safety_identifier",
+        "/incomplete_details/reason",
+        "/error/code",
+        "/conversation/id",
+        "/tool_choice",
+        "/reasoning/effort",
+        "/reasoning/summary",
+        "/reasoning/context",
+        "/reasoning/mode",
+        "/text/format/type",
+        "/text/verbosity",
+        "/tools/*/type",
+        "/billing/payer",
+    ];
+    RESPONSE.iter().map(|pointer| format!("{at}{pointer}")).collect()
+}
+
+/// The same of an item under `at`.
+fn opaque_item(at: &str) -> Vec<String> {
+    const ITEM: &[&str] = &[
+        "/type",
+        "/id",
+        "/status",
+        "/role",
+        "/phase",
+        "/call_id",
+        "/encrypted_content",
+        "/format",
+        "/execution",
+        "/container_id",
+        "/action/type",
+        "/approval_request_id",
+        "/content/*/type",
+        "/content/*/annotations/*/type",
+        "/content/*/annotations/*/file_id",
+        "/content/*/annotations/*/container_id",
+        "/summary/*/type",
+    ];
+    ITEM.iter().map(|pointer| format!("{at}{pointer}")).collect()
+}
+
+fn json_strings(item: &str) -> Vec<String> {
+    vec![format!("{item}/arguments")]
+}
+
+/// What does not fit a text any more that a guard changed.
+fn derived(item: &str) -> Vec<String> {
+    vec![format!("{item}/encrypted_content"), format!("{item}/content/*/logprobs")]
+}
+
+fn answer_texts() -> TextMap {
+    let mut opaque = opaque_response("");
+    opaque.extend(opaque_item("/output/*"));
+    TextMap { json_strings: json_strings("/output/*"), opaque, derived: derived("/output/*"), ..TextMap::plain() }
+}
+
+fn stream_texts() -> TextMap {
+    let mut opaque = opaque_response("/response");
+    opaque.extend(opaque_item("/response/output/*"));
+    opaque.extend(opaque_item("/item"));
+    opaque.extend(list(&[
+        "/type",
+        "/item_id",
+        "/obfuscation",
+        "/code",
+        "/part/type",
+        "/part/annotations/*/type",
+        "/part/annotations/*/file_id",
+        "/annotation/type",
+        "/annotation/file_id",
+        "/annotation/container_id",
+        "/partial_image_b64",
+    ]));
+    let mut json_strings = json_strings("/response/output/*");
+    json_strings.extend(list(&["/item/arguments", "/arguments"]));
+    let mut derived = derived("/response/output/*");
+    derived.extend(list(&["/item/encrypted_content", "/item/content/*/logprobs", "/part/logprobs", "/logprobs"]));
+    // Whatever repeats a text, and the beginning and end of what holds it.
+    let ends = ["/text", "/refusal", "/arguments", "/input", "/code", "/diff", "/part", "/item"]
+        .map(|at| ChannelEnd { when: Condition::present(at), key: list(&["/output_index"]) });
+    TextMap {
+        json_strings,
+        opaque,
+        derived,
+        channels: vec![Channel {
+            text: "/delta".to_owned(),
+            kind: TextKind::Text,
+            key: list(&["/output_index"]),
+            ends: ends.into(),
+        }],
+        terminators: vec![Condition::present("/response"), Condition::equals("/type", r#""error""#)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_that_ends_an_answer_is_metered() {
+        let endpoint = endpoint(Vec::new());
+        for end in ["response.completed", "response.incomplete", "response.failed", "error"] {
+            for data in [format!(r#"{{"type":"{end}","x":1}}"#), format!(r#"{{"x":1, "type": "{end}"}}"#)] {
+                assert!(endpoint.meter_frames.iter().any(|needle| data.contains(needle)), "{data}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_s_end_is_keyed_as_the_text() {
+        for channel in stream_texts().channels {
+            assert!(channel.ends.iter().all(|end| channel.key.starts_with(&end.key)));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The provider's side: Responses as this gateway speaks it to OpenAI and to servers that have it too.
+
+pub mod input;
+pub mod meter;
+pub mod request;
+pub mod response;
+pub mod stream;
