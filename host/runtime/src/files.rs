@@ -21,7 +21,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     place(path, |file| file.write_all(bytes))
 }
 
-/// As [`write`]; when this returns it outlives a loss of power.
+/// As [`write()`]; when this returns it outlives a loss of power.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     place(path, |file| {
         file.write_all(bytes)?;

@@ -102,7 +102,7 @@ fn golden_vectors_hold_or_the_file_does_not_load() {
     assert_eq!(report.vectors, 2);
 
     for (vectors, words) in [
-        (json!([vector("other")]), "denies: at /ok/Deny/code: expected \"other\", answered \"golden\""),
+        (json!([vector("other")]), "denies: /ok/Deny/code: expected \"other\", answered \"golden\""),
         (json!([{"about": "", "function": "policy.nonsense", "input": {}}]), "no function policy.nonsense"),
         (
             json!([{"about": "", "function": "guard.inspect", "input": {"direction": "Request", "texts": []}}]),
