@@ -116,7 +116,7 @@ pub fn fixed(into: &mut String, value: f64, places: u32) {
     let scaled = value * unit as f64;
     let below = scaled.floor();
     let rest = scaled - below;
-    if value.is_sign_negative() || !(scaled < 1e12) || (rest - 0.5).abs() < 1e-3 {
+    if value.is_sign_negative() || !(0.0..1e12).contains(&scaled) || (rest - 0.5).abs() < 1e-3 {
         let _ = write!(into, "{value:.places$}", places = places as usize);
         return;
     }
