@@ -1,0 +1,264 @@
+//! What the plugin says of itself: its routes, two endpoints, and where texts stand in the protocol's documents.
+
+use portcullis_plugin::prelude::*;
+
+use crate::{FORMAT, STREAM_FORMAT, catalogue};
+
+pub fn manifest() -> Manifest {
+    let mut routes = Vec::new();
+    for (name, before) in PLACES {
+        routes.push(chat_route(name, before, false));
+        routes.push(chat_route(name, before, true));
+    }
+    routes.push(models_route());
+    Manifest {
+        access: Access::WRITE,
+        routes,
+        endpoints: vec![chat_endpoint(false), chat_endpoint(true)],
+        models: catalogue::models(),
+        suggestion: Some(Suggestion {
+            base_url: "https://generativelanguage.googleapis.com/v1beta".to_owned(),
+            auth: "header:x-goog-api-key".to_owned(),
+            environment: "GEMINI_API_KEY".to_owned(),
+        }),
+        ..Manifest::new(
+            "gemini",
+            env!("CARGO_PKG_VERSION"),
+            "Gemini generateContent: the client protocol and the provider, of Google AI Studio and Vertex AI",
+        )
+    }
+}
+
+/// Where clients look for models: those of AI Studio, and those that were written for Vertex AI
+/// (<https://docs.cloud.google.com/gemini-enterprise-agent-platform/reference/rest>).
+const PLACES: &[(&str, &str)] = &[
+    ("chat", "/v1beta/models/{model}"),
+    ("vertex", "/v1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
+    ("vertex-beta", "/v1beta1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
+];
+
+fn chat_route(place: &str, before: &str, stream: bool) -> Route {
+    let (name, method, format) = if stream {
+        (format!("{place}-stream"), "streamGenerateContent", STREAM_FORMAT)
+    } else {
+        (place.to_owned(), "generateContent", FORMAT)
+    };
+    Route {
+        stream: if stream { Location::Always } else { Location::Absent },
+        output_limit: list(&[
+            "/generationConfig/maxOutputTokens",
+            "/generation_config/max_output_tokens",
+            "/generationConfig/max_output_tokens",
+            "/generation_config/maxOutputTokens",
+        ]),
+        reencode_when: reencode_when(),
+        features: features(),
+        request_texts: TextMap { derived: both(&["/contents/*/parts/*/thoughtSignature"]), ..TextMap::plain() },
+        answer_texts: answer_texts(),
+        stream_texts: stream_texts(),
+        ..Route::post(&name, "chat", format, &format!("{before}:{method}"), Location::Path("model".to_owned()))
+    }
+}
+
+fn models_route() -> Route {
+    Route {
+        method: "GET".to_owned(),
+        stream_framing: Framing::Json,
+        ..Route::post("models", "models", FORMAT, "/v1beta/models", Location::Absent)
+    }
+}
+
+/// `alt=sse` stands in the path, since it is not the plugin's to choose: without it the API streams one JSON array.
+fn chat_endpoint(stream: bool) -> Endpoint {
+    let (name, format, path) = if stream {
+        ("stream", STREAM_FORMAT, "/models/{model}:streamGenerateContent?alt=sse")
+    } else {
+        ("generate", FORMAT, "/models/{model}:generateContent")
+    };
+    Endpoint {
+        model: Location::Path("model".to_owned()),
+        forward_headers: list(&["x-goog-api-client", "x-vertex-ai-llm-request-type"]),
+        answer_headers: list(&["x-gemini-service-tier", "x-vertex-ai-llm-request-type"]),
+        // Counts stand in every chunk and the last ones hold, but a stream that is cut must have been counted too.
+        meter_frames: list(&["\"usageMetadata\"", "\"finishReason\"", "\"promptFeedback\"", "\"error\""]),
+        ..Endpoint::post(name, "chat", format, path)
+    }
+}
+
+/// What the API would refuse, and encoding mends: signatures of changed text, and what another provider must see again.
+fn reencode_when() -> Vec<Condition> {
+    let mut conditions: Vec<_> =
+        both(&["/contents/*/parts/*/thoughtSignature"]).iter().map(|at| Condition::equals(at, r#""""#)).collect();
+    conditions.extend(both(&["/contents/*/parts/*/partMetadata/portcullis"]).iter().map(|at| Condition::present(at)));
+    conditions
+}
+
+/// Each pattern in camel case and in snake case, both of which the API takes.
+fn both(patterns: &[&str]) -> Vec<String> {
+    let mut all = Vec::with_capacity(patterns.len() * 2);
+    for pattern in patterns {
+        all.push((*pattern).to_owned());
+        let snake: String = pattern
+            .chars()
+            .flat_map(|letter| {
+                let lower = letter.to_ascii_lowercase();
+                letter.is_ascii_uppercase().then_some('_').into_iter().chain([lower])
+            })
+            .collect();
+        if snake != *pattern {
+            all.push(snake);
+        }
+    }
+    all
+}
+
+fn features() -> FeatureMap {
+    let mut needs = Vec::new();
+    let mut need = |capability: &str, at: &str, equals: Option<&str>| {
+        for at in both(&[at]) {
+            needs.push(Need {
+                capability: capability.to_owned(),
+                when: Condition { at, equals: equals.map(str::to_owned) },
+            });
+        }
+    };
+    need("tools", "/tools/*/functionDeclarations/0", None);
+    need("web-search", "/tools/*/googleSearch", None);
+    need("json-schema", "/generationConfig/responseSchema", None);
+    need("json-schema", "/generationConfig/responseJsonSchema", None);
+    need("json-object", "/generationConfig/responseMimeType", Some(r#""application/json""#));
+    need("reasoning", "/generationConfig/thinkingConfig/includeThoughts", Some("true"));
+    for source in ["inlineData", "fileData"] {
+        let kind = format!("/contents/*/parts/*/{source}/mimeType");
+        for image in ["image/png", "image/jpeg", "image/webp", "image/gif", "image/heic", "image/heif"] {
+            need("vision", &kind, Some(&format!("\"{image}\"")));
+        }
+        need("documents", &kind, Some(r#""application/pdf""#));
+        for audio in ["wav", "mp3", "mpeg", "aac", "ogg", "flac", "m4a", "aiff", "webm"] {
+            need("audio-input", &kind, Some(&format!("\"audio/{audio}\"")));
+        }
+        for video in ["mp4", "mpeg", "quicktime", "webm", "x-flv", "mpg", "wmv", "3gpp"] {
+            need("video-input", &kind, Some(&format!("\"video/{video}\"")));
+        }
+    }
+    FeatureMap {
+        tool_names: both(&["/tools/*/functionDeclarations/*/name"]),
+        needs,
+        prompts: both(&["/systemInstruction/parts/*/text", "/contents/*/parts/*/text"]),
+    }
+}
+
+/// Strings that the API mints and a reader learns nothing from.
+const OPAQUE: &[&str] = &[
+    "/responseId",
+    "/modelVersion",
+    "/createTime",
+    "/promptFeedback/blockReason",
+    "/promptFeedback/safetyRatings/*/category",
+    "/promptFeedback/safetyRatings/*/probability",
+    "/candidates/*/finishReason",
+    "/candidates/*/safetyRatings/*/category",
+    "/candidates/*/safetyRatings/*/probability",
+    "/candidates/*/safetyRatings/*/severity",
+    "/candidates/*/content/role",
+    "/candidates/*/content/parts/*/thoughtSignature",
+    "/candidates/*/content/parts/*/inlineData/mimeType",
+    "/candidates/*/content/parts/*/inlineData/data",
+    "/candidates/*/content/parts/*/fileData/mimeType",
+    "/candidates/*/content/parts/*/functionCall/id",
+    "/candidates/*/content/parts/*/executableCode/id",
+    "/candidates/*/content/parts/*/executableCode/language",
+    "/candidates/*/content/parts/*/codeExecutionResult/id",
+    "/candidates/*/content/parts/*/codeExecutionResult/outcome",
+    "/candidates/*/content/parts/*/toolCall/id",
+    "/candidates/*/content/parts/*/toolCall/toolType",
+    "/candidates/*/content/parts/*/toolResponse/id",
+    "/candidates/*/content/parts/*/toolResponse/toolType",
+    "/usageMetadata/trafficType",
+    "/usageMetadata/serviceTier",
+    "/usageMetadata/promptTokensDetails/*/modality",
+    "/usageMetadata/cacheTokensDetails/*/modality",
+    "/usageMetadata/candidatesTokensDetails/*/modality",
+    "/usageMetadata/toolUsePromptTokensDetails/*/modality",
+    "/error/status",
+];
+/// Of the part's text the signature, of the candidate's the probabilities of its words.
+const DERIVED: &[&str] = &["/candidates/*/content/parts/*/thoughtSignature", "/candidates/*/logprobsResult"];
+
+fn answer_texts() -> TextMap {
+    TextMap { opaque: list(OPAQUE), derived: list(DERIVED), ..TextMap::plain() }
+}
+
+/// A text ends where a call begins. A candidate's last piece of text comes with its finish reason, so that what is held of it
+/// goes out at the stream's end.
+fn stream_texts() -> TextMap {
+    let end = |at: &str| ChannelEnd { when: Condition::present(at), key: list(&["/candidates/*/index"]) };
+    TextMap {
+        opaque: list(OPAQUE),
+        derived: list(DERIVED),
+        channels: vec![Channel {
+            text: "/candidates/*/content/parts/*/text".to_owned(),
+            kind: TextKind::Text,
+            key: list(&["/candidates/*/index", "/candidates/*/content/parts/*/thought"]),
+            ends: vec![
+                end("/candidates/*/content/parts/*/functionCall"),
+                end("/candidates/*/content/parts/*/executableCode"),
+                end("/candidates/*/content/parts/*/inlineData"),
+            ],
+        }],
+        terminators: vec![Condition::present("/error")],
+        ..TextMap::plain()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every place and every condition of a route is one the host can read.
+    #[test]
+    fn patterns_are_pointers_and_conditions_are_json() {
+        for route in manifest().routes {
+            let mut patterns = route.output_limit.clone();
+            let mut conditions = route.reencode_when;
+            patterns.extend(route.features.tool_names.iter().chain(&route.features.prompts).cloned());
+            conditions.extend(route.features.needs.into_iter().map(|need| need.when));
+            for map in [route.request_texts, route.answer_texts, route.stream_texts] {
+                patterns.extend(map.opaque.into_iter().chain(map.json_strings).chain(map.derived));
+                conditions.extend(map.terminators);
+                for channel in map.channels {
+                    patterns.push(channel.text);
+                    patterns.extend(channel.key);
+                    for end in channel.ends {
+                        patterns.extend(end.key);
+                        conditions.push(end.when);
+                    }
+                }
+            }
+            for condition in conditions {
+                patterns.push(condition.at);
+                if let Some(json) = condition.equals {
+                    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+                }
+            }
+            for pattern in patterns {
+                assert!(pattern.starts_with('/') && !pattern.ends_with('/'), "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_route_has_an_endpoint_of_its_format() {
+        let manifest = manifest();
+        for route in manifest.routes.iter().filter(|route| route.operation == "chat") {
+            let endpoint = manifest.endpoints.iter().find(|endpoint| endpoint.format == route.format).unwrap();
+            assert_eq!(endpoint.path.contains("alt=sse"), matches!(route.stream, Location::Always), "{}", route.name);
+        }
+    }
+
+    #[test]
+    fn patterns_come_in_both_spellings() {
+        assert_eq!(both(&["/a/*/bCd"]), ["/a/*/bCd", "/a/*/b_cd"]);
+        assert_eq!(both(&["/tools"]), ["/tools"]);
+    }
+}
