@@ -41,6 +41,8 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
         error,
         output: &output,
         usage: response.usage.as_ref(),
+        cost: reply.cost.as_ref(),
+        account: reply.account.as_ref(),
         extra: if own { &response.extra } else { &[] },
     }
     .write(&mut writer);

@@ -25,11 +25,14 @@ use crate::responses::wire::{ANNOTATION, CALLER, ITEM_ID, NAMESPACE, PHASE, RAW_
 
 /// Bytes of what was said that the state keeps for the frames that repeat it; a state has 64 KB. The last frame leaves out the
 /// oldest items that do not fit.
-const ROOM: usize = 56 << 10;
+const ROOM: usize = 52 << 10;
+
+/// Bytes of the answer's own members; a longer one (the instructions once more) is left out.
+const ROOM_FOR_MEMBERS: usize = 8 << 10;
 
 /// Bytes of an open item. A longer message is done and another begun, so that the joined text stays whole; longer reasoning is
 /// repeated in part and without its proof; longer arguments of a call fail the stream, since they cannot be cut.
-const LONGEST: usize = 48 << 10;
+const LONGEST: usize = 44 << 10;
 
 /// What one batch of events leaves to the next.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub struct State {
     id: String,
     created: u64,
     model: String,
+    /// The answer's own members, where it came in this very format.
+    extra: Vec<(String, String)>,
     sequence: u64,
     /// How many items there are.
     items: u32,
@@ -160,6 +165,7 @@ impl Encoder<'_> {
             Event::Usage(usage) => self.state.usage = Some(usage),
             Event::Finish(finish) if finish.choice == 0 => self.state.finish = Some(finish.finish),
             Event::Error(failure) => self.fail(&failure),
+            Event::Extra(field) if self.state.own => self.extra(field),
             // This protocol's answers are one choice; what is not modelled of another's stays there.
             _ => {}
         }
@@ -179,8 +185,20 @@ impl Encoder<'_> {
         self.state.model = if model.is_empty() { self.reply.requested_model.clone() } else { model.to_owned() };
         self.state.format = start.map(|start| start.format.clone()).unwrap_or_default();
         self.state.usage = start.and_then(|start| start.usage);
+        for field in start.filter(|_| self.state.own).map(|start| start.extra.as_slice()).unwrap_or_default() {
+            self.extra(field.clone());
+        }
         for name in ["response.created", "response.in_progress"] {
             self.answer(name, "in_progress", None, None, "", false);
+        }
+    }
+
+    /// Keeps a member of the answer, as far as there is room.
+    fn extra(&mut self, field: Field) {
+        self.state.extra.retain(|(name, _)| *name != field.name);
+        let kept: usize = self.state.extra.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if kept + field.value.len() <= ROOM_FOR_MEMBERS {
+            self.state.extra.push((field.name, field.value));
         }
     }
 
@@ -194,6 +212,8 @@ impl Encoder<'_> {
         with_usage: bool,
     ) {
         let mut response = Writer::with_capacity(output.len() + 640);
+        let extra = &self.state.extra;
+        let extra: Vec<Field> = extra.iter().map(|(name, value)| Field::new(name, value.as_str())).collect();
         let usage = self.state.usage.filter(|_| with_usage);
         Document {
             id: &self.state.id,
@@ -204,7 +224,9 @@ impl Encoder<'_> {
             error,
             output,
             usage: usage.as_ref(),
-            extra: &[],
+            cost: self.reply.cost.as_ref().filter(|_| with_usage),
+            account: self.reply.account.as_ref().filter(|_| with_usage),
+            extra: &extra,
         }
         .write(&mut response);
         let response = response.finish();

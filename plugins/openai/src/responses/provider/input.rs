@@ -97,11 +97,11 @@ impl Input<'_> {
         self.write_message(place, head, &spoken, role)
     }
 
-    fn spoken<'p>(
+    fn spoken(
         &mut self,
         place: &str,
         head: Option<&Message>,
-        parts: &mut Vec<&'p Part>,
+        parts: &mut Vec<&Part>,
         role: Role,
     ) -> Result<(), Failure> {
         if parts.is_empty() {

@@ -203,7 +203,14 @@ impl Decoder<'_> {
         let status = answer.status.as_deref();
         let finish = finish(status, incomplete, self.state.called, self.state.refused);
         let finish = finish.ok_or_else(|| Failure::upstream_protocol("the provider's answer is not finished"))?;
-        self.start(answer);
+        if self.state.started {
+            // What is known at the end alone. The request's own repetitions do not change.
+            let changed =
+                answer.extra.into_iter().filter(|field| !["instructions", "tools"].contains(&field.name.as_str()));
+            self.events.extend(changed.map(Event::Extra));
+        } else {
+            self.start(answer);
+        }
         self.events.push(Event::Finish(ChoiceFinish { choice: 0, finish }));
         self.state.finished = true;
         Ok(())

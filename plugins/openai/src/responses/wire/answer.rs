@@ -1,5 +1,6 @@
 //! The `response` object: a whole answer, and what several events of a stream hold.
 
+use portcullis_plugin::dialect::{Account, Cost};
 use portcullis_plugin::ir::{Field, Finish, FinishReason, Usage};
 use portcullis_plugin::json::{self, Writer};
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::item::Tag;
 use super::usage::{self, WireUsage};
+use crate::wire::request::Metadata;
 
 portcullis_plugin::wire_object! {
     pub struct Answer {
@@ -148,6 +150,9 @@ pub struct Document<'a> {
     /// The items, without brackets.
     pub output: &'a str,
     pub usage: Option<&'a Usage>,
+    pub cost: Option<&'a Cost>,
+    /// What the answer says of its way through the gateway.
+    pub account: Option<&'a Account>,
     pub extra: &'a [Field],
 }
 
@@ -187,16 +192,34 @@ impl Document<'_> {
         writer.end_array();
         writer.key("usage");
         match self.usage {
-            Some(counted) => usage::write(writer, counted),
+            Some(counted) => usage::write(writer, counted, self.cost),
             None => writer.null(),
         }
+        let replaced = |name: &str| name == "metadata" && self.account.is_some();
         for (name, value) in DEFAULTS {
-            if !self.extra.iter().any(|field| field.name == *name) {
+            if !replaced(name) && !self.extra.iter().any(|field| field.name == *name) {
                 writer.member_raw(name, value);
             }
         }
-        for field in self.extra.iter().filter(|field| !OWN.contains(&field.name.as_str())) {
+        let written = |field: &&Field| !OWN.contains(&field.name.as_str()) && !replaced(&field.name);
+        for field in self.extra.iter().filter(written) {
             writer.member_raw(&field.name, &field.value);
+        }
+        if let Some(account) = self.account {
+            self.metadata(writer, account);
+            writer.member_raw("x-llm-gateway", &account.gateway);
+        }
+        writer.end_object();
+    }
+
+    /// The answer's own metadata and the gateway's: texts by the official types, so that what is more is JSON in a text.
+    fn metadata(&self, writer: &mut Writer, account: &Account) {
+        let own: Option<Metadata> = json::field(self.extra, "metadata");
+        let ours: Option<Metadata> = json::from_str(&account.metadata).ok();
+        writer.key("metadata");
+        writer.begin_object();
+        for pair in own.into_iter().chain(ours).flat_map(|pairs| pairs.0) {
+            writer.member_string(&pair.name, &pair.value);
         }
         writer.end_object();
     }
