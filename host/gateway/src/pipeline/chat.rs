@@ -94,7 +94,9 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
             Err(stop) => return end(exchange, &stop),
         };
         number += 1;
-        match running.run(exchange).await {
+        // An allocation of its own: idle connections do not keep it, and the connection's future stays out of the size class of hyper's
+        // buffers, of whose 8 KB only the first page is ever written.
+        match Box::pin(running.run(exchange)).await {
             Attempted::Answered(response) => return response,
             Attempted::Failed { exchange: back, stop, retry } => {
                 exchange = back;
