@@ -31,7 +31,7 @@ const ROOM: usize = 52 << 10;
 const ROOM_FOR_MEMBERS: usize = 8 << 10;
 
 /// Bytes of an open item. A longer message is done and another begun, so that the joined text stays whole; longer reasoning is
-/// repeated in part and without its proof; longer arguments of a call fail the stream, since they cannot be cut.
+/// repeated in part and without its proof; longer arguments of open calls fail the stream, since they cannot be cut.
 const LONGEST: usize = 44 << 10;
 
 /// What one batch of events leaves to the next.
@@ -467,6 +467,10 @@ impl Encoder<'_> {
             content_place(writer, &id, index, pieces);
             writer.member_raw("part", &part);
         });
+        // A text grows where it is escaped.
+        if self.state.message.as_ref().is_some_and(|message| message.content.len() > LONGEST) {
+            self.close_message();
+        }
     }
 
     fn close_message(&mut self) {
@@ -633,11 +637,12 @@ impl Encoder<'_> {
         let known = self.state.calls.iter_mut().find(|call| call.part == delta.at.part);
         let call = known.ok_or_else(|| misplaced(delta.at))?;
         call.arguments.push_str(&delta.text);
-        if call.arguments.len() > LONGEST {
+        let (index, id, custom) = (call.index, call.id.clone(), call.custom);
+        let all: usize = self.state.calls.iter().map(|call| call.arguments.len()).sum();
+        if all > LONGEST {
             let message = "The arguments of a tool call are too long to be repeated in this protocol's stream.";
             return Err(Failure::new(FailureKind::Internal, message));
         }
-        let (index, id, custom) = (call.index, call.id.clone(), call.custom);
         self.fit();
         self.frame(&format!("{}.delta", call_event(custom)), |writer| {
             writer.member_string("item_id", &id);
