@@ -26,7 +26,7 @@ pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, Plu
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
 pub use provider::{AuthScheme, ProviderConfig};
-pub use routing::RoutingConfig;
+pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::ServerConfig;
 pub use store::StoreConfig;

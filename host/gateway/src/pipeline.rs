@@ -2,6 +2,7 @@
 //! policy → guard → route → for each attempt: policy with target → reserve → encode → dispatch → decode → guard → encode →
 //! client → settle → receipt.
 
+mod account;
 mod attempt;
 mod chat;
 mod exchange;
@@ -16,6 +17,7 @@ mod record;
 mod relay;
 mod request;
 mod stream;
+mod stream_clock;
 mod stream_guard;
 mod translate;
 mod usage;

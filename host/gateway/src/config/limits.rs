@@ -20,8 +20,11 @@ pub struct LimitsConfig {
     pub connect_timeout_ms: u64,
     /// Milliseconds until a provider's answer begins. Default 600,000: thinking takes time.
     pub first_byte_timeout_ms: u64,
-    /// Milliseconds without a byte in the middle of a provider's answer. Default 120,000.
+    /// Milliseconds without a word in the middle of a provider's answer; pings and comments are none. Default 120,000.
     pub upstream_idle_ms: u64,
+    /// Milliseconds after which a client whose stream is silent is sent a comment, so that nothing on its way gives the connection
+    /// up. Default 15,000; 0 for never.
+    pub keep_alive_ms: u64,
     /// Connections from clients at once. Default 20,000.
     pub connections: usize,
     /// What to do where a guard would have to hold more than 4 KB or 2 s of a stream: `redact` (default) or `abort`.
@@ -55,6 +58,10 @@ impl LimitsConfig {
     pub fn upstream_idle(&self) -> Duration {
         Duration::from_millis(self.upstream_idle_ms)
     }
+
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_millis(self.keep_alive_ms)
+    }
 }
 
 impl Default for LimitsConfig {
@@ -67,6 +74,7 @@ impl Default for LimitsConfig {
             connect_timeout_ms: 5_000,
             first_byte_timeout_ms: 600_000,
             upstream_idle_ms: 120_000,
+            keep_alive_ms: 15_000,
             connections: 20_000,
             guard_overflow: GuardOverflow::Redact,
         }

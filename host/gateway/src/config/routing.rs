@@ -4,11 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+/// See [`RoutingConfig::unsupported`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unsupported {
+    Drop,
+    Refuse,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingConfig {
     /// Wishes handed to the router: `optimise = "price"`, and what the router's own documentation names.
     pub preferences: BTreeMap<String, String>,
+    /// What becomes of a request that uses what a provider does not have: `drop` (default) leaves it out, with a note in the
+    /// receipt; `refuse` goes to another provider that has it, or tells the client what is missing.
+    pub unsupported: Unsupported,
     /// Targets tried for one request, the first included. Default 3.
     pub attempts: u32,
     /// Models that `auto` may choose, as `provider/model`; empty, the default, for all that are configured.
@@ -23,6 +34,7 @@ impl Default for RoutingConfig {
     fn default() -> Self {
         RoutingConfig {
             preferences: BTreeMap::new(),
+            unsupported: Unsupported::Drop,
             attempts: 3,
             auto: Vec::new(),
             breaker_failures: 5,

@@ -91,6 +91,11 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
             Ok(Some(running)) => running,
             // A policy leaves this target out.
             Ok(None) => continue,
+            // Another provider may have what this one lacks.
+            Err(stop) if stop.failure.kind == types::FailureKind::UnsupportedFeature => {
+                last = Some(stop);
+                continue;
+            }
             Err(stop) => return end(exchange, &stop),
         };
         number += 1;

@@ -92,6 +92,13 @@ impl Exchange {
         }
     }
 
+    /// What so much usage costs, priced as the model that answered.
+    pub(super) fn cost_of(&self, offer: &Offer, answered: Option<&str>, usage: &Usage) -> Option<Cost> {
+        let by_name = answered.and_then(|name| self.snapshot.catalog.answered(&offer.connection, name));
+        let facts: &ModelFacts = by_name.as_deref().unwrap_or(&offer.model);
+        facts.prices.in_force(self.context.now).and_then(|price| price.cost(usage)).ok()
+    }
+
     /// Settles an attempt by what was used, priced as the model that answered.
     pub(super) fn settle(&mut self, held: &mut Held, offer: &Offer, answered: Option<&str>, usage: Usage) {
         let by_name = answered.and_then(|name| self.snapshot.catalog.answered(&offer.connection, name));

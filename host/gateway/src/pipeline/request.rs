@@ -15,9 +15,13 @@ use super::chat::Inbound;
 use super::payload::Payload;
 use super::{Exchange, Stop};
 use crate::catalog::Offer;
+use crate::config::Unsupported;
 use crate::credential::Credential;
 use crate::endpoint::{Endpoint, ModelPlace};
 use crate::upstream::build_path;
+
+/// The code of a note on what a provider has no place for; see `note` in `wit/types.wit`.
+const NOTE_DROPPED: &str = "dropped";
 
 /// A request ready to be sent, and how its answer is to be read.
 pub(super) struct Outbound {
@@ -172,6 +176,11 @@ impl Exchange {
             .call(&plugin, "provider", |session, context| session.encode_request(context, &target, decoded))
             .map_err(|error| Stop::plugin(&plugin, "provider", &self.context.request_id, &error))??;
         let UpstreamRequest { endpoint, path, query, headers, body, notes } = encoded;
+        if self.snapshot.config.routing.unsupported == Unsupported::Refuse
+            && let Some(note) = notes.iter().find(|note| note.code == NOTE_DROPPED)
+        {
+            return Err(unsupported(offer, &note.subject));
+        }
         let Some(endpoint) = offer.connection.endpoints.iter().find(|known| known.name == endpoint) else {
             return Err(self.broken_plugin(offer, "it encoded for an endpoint that it does not declare"));
         };
@@ -266,6 +275,16 @@ impl Exchange {
         );
         Stop::of(types::FailureKind::Internal, "plugin_failed", "The gateway could not process the request.")
     }
+}
+
+fn unsupported(offer: &Offer, feature: &str) -> Stop {
+    let mut stop = Stop::of(
+        types::FailureKind::UnsupportedFeature,
+        "unsupported_feature",
+        format!("`{feature}` is not supported by the provider `{}`.", offer.connection.name),
+    );
+    stop.failure.param = Some(feature.to_owned());
+    stop
 }
 
 fn unspliceable(error: json::EditError) -> Stop {

@@ -3,20 +3,18 @@
 //! Everything happens in the poll of the client's body: back-pressure is then no mechanism but the absence of a poll, and a
 //! client that goes away drops this, which closes the upstream connection.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header};
 use portcullis_runtime::contract::types;
 use portcullis_wire::framing::{Frame, Framing, Splitter};
-use tokio::time::Sleep;
 
 use super::attempt::Running;
 use super::record::{Outcome, micros};
+use super::stream_clock::{Due, StreamClock};
 use super::stream_guard::StreamGuards;
 use super::translate::{Told, Translation, to_contract};
 use super::usage::{usage_of, wire_usage};
@@ -24,6 +22,9 @@ use super::whole::unreadable;
 use super::{Exchange, Stop};
 use crate::answer::{AnswerBody, AnswerCut};
 use crate::upstream::{Happening, UpstreamBody};
+
+/// A comment, which clients pass over.
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// Begins a streamed answer.
 pub(super) fn answer(
@@ -33,7 +34,7 @@ pub(super) fn answer(
 ) -> Response<AnswerBody> {
     let (head, body) = answer.into_parts();
     running.tell(Happening::Succeeded, None);
-    let same_format = *running.endpoint.format == *exchange.route.format;
+    let same_format = exchange.passes_through(&running);
     let framing = exchange.route.framing;
     let mut dressed = Response::new(AnswerBody::Whole(None));
     let headers = dressed.headers_mut();
@@ -51,6 +52,7 @@ pub(super) fn answer(
         }
     }
     exchange.release_plugins();
+    exchange.account_header(&mut dressed);
     exchange.dress(&mut dressed, Some((&running.offer.connection.name, &running.offer.name)));
     let stream = AnswerStream::new(exchange, running, body, same_format);
     dressed.map(|_| AnswerBody::Stream(Box::new(stream)))
@@ -86,9 +88,9 @@ pub(crate) struct AnswerStream {
     frames: Vec<Frame>,
     /// Of `frames`, those that hold what the meter looks for.
     metered: Vec<bool>,
-    clock: Pin<Box<Sleep>>,
-    idle: Duration,
-    heard: Instant,
+    clock: StreamClock,
+    /// What the client has got so far ends with a whole frame.
+    between_frames: bool,
     overhead_at_head: Duration,
     plugins_at_head: Duration,
     ended: bool,
@@ -96,7 +98,10 @@ pub(crate) struct AnswerStream {
 
 impl AnswerStream {
     fn new(exchange: Box<Exchange>, running: Running, upstream: UpstreamBody, same_format: bool) -> Self {
-        let idle = exchange.snapshot.config.limits.upstream_idle();
+        let limits = &exchange.snapshot.config.limits;
+        // Only server-sent events have comments.
+        let keep_alive = if exchange.route.framing == Framing::Sse { limits.keep_alive() } else { Duration::ZERO };
+        let clock = StreamClock::new(limits.upstream_idle(), keep_alive);
         let reader = if same_format {
             Reader::Forward { meter: Vec::new(), begun: false }
         } else {
@@ -115,9 +120,8 @@ impl AnswerStream {
             chunks: Vec::new(),
             frames: Vec::new(),
             metered: Vec::new(),
-            clock: Box::pin(tokio::time::sleep(idle)),
-            idle,
-            heard: Instant::now(),
+            clock,
+            between_frames: true,
             ended: false,
         }
     }
@@ -128,10 +132,7 @@ impl AnswerStream {
             let Some(upstream) = &mut self.upstream else { break };
             self.chunks.clear();
             let out = match upstream.poll_batch(cx, &mut self.chunks) {
-                Poll::Ready(Ok(last)) => {
-                    self.heard = Instant::now();
-                    self.take(last)
-                }
+                Poll::Ready(Ok(last)) => self.take(last),
                 Poll::Ready(Err(error)) => {
                     tracing::warn!(
                         request_id = %self.exchange.context.request_id,
@@ -154,6 +155,8 @@ impl AnswerStream {
                 },
             };
             if !out.is_empty() {
+                self.clock.tell();
+                self.between_frames = out.ends_with(b"\n\n") || out.ends_with(b"\r\n\r\n");
                 self.exchange.record.first_byte.get_or_insert_with(|| self.exchange.started.elapsed());
                 return Poll::Ready(Some(Ok(out)));
             }
@@ -186,6 +189,7 @@ impl AnswerStream {
         if last {
             self.splitter.finish(&mut self.frames).map_err(|error| Stop::failed(unreadable(&error.to_string())))?;
         }
+        self.clock.hear(&self.frames);
         if self.frames.is_empty() && !last && self.guards.hold_deadline().is_none() {
             return Ok(self.unread());
         }
@@ -331,42 +335,30 @@ impl AnswerStream {
         }
     }
 
-    /// Sets the clock for whichever comes first: the provider silent for too long, or text held for too long.
     fn wind_clock(&mut self) {
         if let Some(deadline) = self.guards.hold_deadline() {
-            let deadline = tokio::time::Instant::from_std(deadline);
-            if deadline < self.clock.deadline() {
-                self.clock.as_mut().reset(deadline);
-            }
+            self.clock.wind(deadline);
         }
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         loop {
-            if self.clock.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            if now.duration_since(self.heard) >= self.idle {
-                return Poll::Ready(self.fail(silent()));
-            }
-            if self.guards.hold_deadline().is_some_and(|deadline| deadline <= now) {
-                let released = self.guards.pass(&mut self.exchange, Vec::new(), false, true);
-                self.exchange.release_plugins();
-                self.rewind(now);
-                return Poll::Ready(match released {
-                    Ok(released) => concatenate(&released),
-                    Err(stop) => self.fail(stop),
-                });
-            }
-            self.rewind(now);
+            let Poll::Ready(due) = self.clock.poll(cx, self.guards.hold_deadline()) else { return Poll::Pending };
+            return Poll::Ready(match due {
+                Due::Silence => self.fail(silent()),
+                Due::Held => {
+                    let released = self.guards.pass(&mut self.exchange, Vec::new(), false, true);
+                    self.exchange.release_plugins();
+                    match released {
+                        Ok(released) => concatenate(&released),
+                        Err(stop) => self.fail(stop),
+                    }
+                }
+                // Within a frame a comment would be part of it.
+                Due::KeepAlive if self.between_frames => Bytes::from_static(KEEP_ALIVE),
+                Due::KeepAlive => continue,
+            });
         }
-    }
-
-    fn rewind(&mut self, now: Instant) {
-        let silent_at = self.heard + self.idle;
-        let next = self.guards.hold_deadline().map_or(silent_at, |deadline| deadline.min(silent_at)).max(now);
-        self.clock.as_mut().reset(tokio::time::Instant::from_std(next));
     }
 
     /// Ends the stream with an error in the client's protocol. What guards still hold is dropped: it was never released.

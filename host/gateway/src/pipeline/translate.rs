@@ -59,7 +59,9 @@ impl Exchange {
         if events.is_empty() && !last {
             return Ok(Vec::new());
         }
-        let reply = self.reply(running);
+        let model = told.model.as_deref();
+        let cost = told.usage.as_ref().and_then(|usage| self.cost_of(&running.offer, model, usage));
+        let reply = self.reply(running, model, cost, last);
         let plugin = Arc::clone(&self.route.plugin);
         let state = std::mem::take(&mut translation.encoder);
         let encoded = self

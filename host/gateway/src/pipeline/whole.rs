@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 use http::Response;
-use portcullis_core::Usage;
-use portcullis_runtime::contract::{chat, dialect, guard, provider, types};
+use portcullis_core::{Cost, Usage};
+use portcullis_runtime::contract::{chat, guard, provider, types};
 
 use super::attempt::{Attempted, Running, answer_head};
 use super::record::{Outcome, micros};
@@ -47,7 +47,7 @@ pub(super) async fn answer(
         exchange.settle(&mut running.held, &running.offer, None, usage);
         return running.failed(exchange, unreadable("the answer is not UTF-8"), false);
     };
-    let same_format = *running.endpoint.format == *exchange.route.format;
+    let same_format = exchange.passes_through(&running);
     let read = if same_format {
         exchange.meter_whole(&running, &body)
     } else {
@@ -70,6 +70,7 @@ pub(super) async fn answer(
     match finished {
         Ok(body) => {
             let mut response = answer::json(head.status, body.into_bytes());
+            exchange.account_header(&mut response);
             for name in &running.endpoint.answer_headers {
                 if let Some(value) = head.headers.get(name) {
                     response.headers_mut().insert(name, value.clone());
@@ -125,7 +126,9 @@ impl Exchange {
 
     /// By the dialect, once the cost is known.
     fn encode_whole(&mut self, running: &Running, response: &chat::Response) -> Result<ByteString, Stop> {
-        let reply = self.reply(running);
+        let cost = self.record.cost.as_ref();
+        let cost = cost.map(|line| Cost { input: line.input_nano, output: line.output_nano, total: line.total_nano });
+        let reply = self.reply(running, Some(&response.model), cost, true);
         let plugin = Arc::clone(&self.route.plugin);
         let encoded = self
             .call(&plugin, "dialect", |session, context| session.encode_response(context, &reply, response))
@@ -153,30 +156,6 @@ impl Exchange {
         let usage = self.record.usage.as_ref().map(wire_usage);
         self.review_answer(&running.policy_view(), usage, read.response.as_ref())?;
         Ok(body)
-    }
-
-    /// What the dialect must know of the request to encode its answer.
-    pub(super) fn reply(&self, running: &Running) -> dialect::Reply {
-        dialect::Reply {
-            route: self.route.name.clone(),
-            requested_model: self.facts.model.clone(),
-            stream_usage: running.stream_usage,
-            provider: running.offer.connection.name.to_string(),
-            strategy: self.strategy().to_owned(),
-            cost: self
-                .record
-                .cost
-                .as_ref()
-                .map(|cost| dialect::Cost { input: cost.input_nano.get(), output: cost.output_nano.get() }),
-        }
-    }
-
-    /// How the target was found.
-    fn strategy(&self) -> &str {
-        match &self.record.routing {
-            Some(routing) if routing.candidates.len() > 1 => &routing.strategy,
-            _ => "explicit",
-        }
     }
 }
 

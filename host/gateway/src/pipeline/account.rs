@@ -1,0 +1,138 @@
+//! What an answer says of its way through the gateway: members of an answer that the gateway encodes, and the header
+//! `x-llm-gateway`, which passed-through answers carry too.
+
+use http::{HeaderValue, Response};
+use portcullis_core::Cost;
+use portcullis_core::receipt;
+use portcullis_runtime::contract::dialect;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Exchange;
+use super::attempt::Running;
+use crate::answer::AnswerBody;
+
+/// With the value `body`, a client asks for the account in the answer itself, which is then encoded anew even where it could
+/// have been passed through.
+const REQUEST_HEADER: &str = "x-portcullis-metadata";
+const ANSWER_HEADER: &str = "x-llm-gateway";
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    requested_model: &'a str,
+    requested_provider: Option<&'a str>,
+    used_model: &'a str,
+    used_provider: &'a str,
+    /// As the provider itself names what answered.
+    underlying_used_model: &'a str,
+    routing: Vec<Tried<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tried<'a> {
+    provider: &'a str,
+    model: &'a str,
+    status_code: Option<u16>,
+    error_type: Option<&'static str>,
+}
+
+impl<'a> Tried<'a> {
+    fn of(attempt: &'a receipt::Attempt) -> Self {
+        Tried {
+            provider: &attempt.provider,
+            model: &attempt.model,
+            status_code: attempt.status,
+            error_type: attempt.failure.map(|kind| kind.code()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Gateway<'a> {
+    request_id: &'a str,
+    routing_decision: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<Box<RawValue>>,
+    latency_ms: u64,
+    fallback_used: bool,
+}
+
+impl Exchange {
+    /// Whether the provider's own bytes go to the client.
+    pub(super) fn passes_through(&self, running: &Running) -> bool {
+        *running.endpoint.format == *self.route.format && !(self.route.translates() && self.wants_account_in_body())
+    }
+
+    fn wants_account_in_body(&self) -> bool {
+        self.headers.get(REQUEST_HEADER).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"body"))
+    }
+
+    /// What the dialect must know of the request to encode its answer. `last` says that it is asked no more after this.
+    pub(super) fn reply(
+        &self,
+        running: &Running,
+        answered: Option<&str>,
+        cost: Option<Cost>,
+        last: bool,
+    ) -> dialect::Reply {
+        dialect::Reply {
+            route: self.route.name.clone(),
+            requested_model: self.facts.model.clone(),
+            stream_usage: running.stream_usage,
+            provider: running.offer.connection.name.to_string(),
+            strategy: self.strategy().to_owned(),
+            cost: cost.map(|cost| dialect::Cost { input: cost.input.get(), output: cost.output.get() }),
+            account: last.then(|| dialect::Account {
+                metadata: self.metadata(running, answered),
+                gateway: self.gateway_facts(cost),
+            }),
+        }
+    }
+
+    /// Puts the gateway's facts on an answer's head; what it costs is known there only of whole answers.
+    pub(super) fn account_header(&self, response: &mut Response<AnswerBody>) {
+        let line = self.record.cost.as_ref();
+        let cost = line.map(|line| Cost { input: line.input_nano, output: line.output_nano, total: line.total_nano });
+        if let Ok(value) = HeaderValue::try_from(self.gateway_facts(cost)) {
+            response.headers_mut().insert(ANSWER_HEADER, value);
+        }
+    }
+
+    fn metadata(&self, running: &Running, answered: Option<&str>) -> String {
+        let offer = &running.offer;
+        let asked = &*self.facts.model;
+        let (requested_provider, requested_model) = match asked.split_once('/') {
+            Some((provider, model)) if self.snapshot.catalog.has_connection(provider) => (Some(provider), model),
+            _ => (None, asked),
+        };
+        let metadata = Metadata {
+            requested_model,
+            requested_provider,
+            used_model: &offer.model.id,
+            used_provider: &offer.connection.name,
+            underlying_used_model: answered.filter(|model| !model.is_empty()).unwrap_or(&offer.name),
+            routing: self.record.attempts.iter().map(Tried::of).collect(),
+        };
+        serde_json::to_string(&metadata).unwrap_or_default()
+    }
+
+    fn gateway_facts(&self, cost: Option<Cost>) -> String {
+        let facts = Gateway {
+            request_id: &self.context.request_id,
+            routing_decision: self.strategy(),
+            // A decimal to the last digit, which no float is.
+            cost_usd: cost.and_then(|cost| RawValue::from_string(cost.total.to_string()).ok()),
+            latency_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            fallback_used: self.record.attempts.len() > 1,
+        };
+        serde_json::to_string(&facts).unwrap_or_default()
+    }
+
+    /// How the target was found: `explicit` where the client left no choice.
+    fn strategy(&self) -> &str {
+        match &self.record.routing {
+            Some(routing) if routing.candidates.len() > 1 => &routing.strategy,
+            _ => "explicit",
+        }
+    }
+}
