@@ -66,32 +66,37 @@ pub struct Table {
     keywords: Cow<'static, [Keyword]>,
     /// Where the keywords of each first byte end; they begin where the last byte's end.
     ends: [u32; 256],
-    /// By the first byte, a bit for every length of a first word.
+    /// By the first byte, a bit for every length of a first word, and one for the low bits of every second byte.
     lengths: [u32; 256],
+    seconds: [u32; 256],
 }
 
 impl Table {
     /// The keywords must be sorted: those that begin with the same byte, and the same word, stand together.
     pub fn new(keywords: Cow<'static, [Keyword]>) -> Self {
         debug_assert!(keywords.is_sorted());
-        let (mut ends, mut lengths) = ([0; 256], [0; 256]);
+        let (mut ends, mut lengths, mut seconds) = ([0; 256], [0; 256], [0; 256]);
         let mut last = 0;
         for (index, keyword) in (0_u32..).zip(keywords.iter()) {
             let first = usize::from(keyword.first_word().first().copied().unwrap_or_default());
             ends[last..first].fill(index);
             lengths[first] |= 1 << keyword.first;
+            seconds[first] |= second(keyword.first_word());
             last = first;
         }
         ends[last..].fill(u32::try_from(keywords.len()).unwrap_or(u32::MAX));
-        Table { keywords, ends, lengths }
+        Table { keywords, ends, lengths, seconds }
     }
 
     /// Calls `found` with each keyword that stands in the text, as often as it stands there.
     pub fn find(&self, text: &str, mut found: impl FnMut(&Keyword)) {
-        let mut words = Words { bytes: text.as_bytes() };
+        let mut words = Words::of(text);
         while let Some(word) = words.next() {
             let first = usize::from(word[0].to_ascii_lowercase());
-            if word.len() > LONGEST_WORD || self.lengths[first] & (1 << word.len()) == 0 {
+            if word.len() > LONGEST_WORD
+                || self.lengths[first] & (1 << word.len()) == 0
+                || self.seconds[first] & second(word) == 0
+            {
                 continue;
             }
             let begin = first.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -109,6 +114,11 @@ impl Table {
     }
 }
 
+/// The bit of a word's second byte, the same for both cases of a letter.
+fn second(word: &[u8]) -> u32 {
+    1 << (word.get(1).copied().unwrap_or_default() & 0x1f)
+}
+
 /// Bytes outside ASCII belong to words, so that no word is cut at an accent.
 const WORD: [bool; 256] = {
     let mut table = [false; 256];
@@ -124,23 +134,9 @@ fn is_word(byte: u8) -> bool {
     WORD[usize::from(byte)]
 }
 
-/// Where the first byte stands that is of a word, or is of none.
-fn position(bytes: &[u8], of_word: bool) -> Option<usize> {
-    let (blocks, rest) = bytes.as_chunks();
-    for (index, block) in blocks.iter().enumerate() {
-        let words = words_of(block);
-        let hits = if of_word { words } else { !words };
-        if hits != 0 {
-            return Some(index * block.len() + hits.trailing_zeros() as usize);
-        }
-    }
-    let at = rest.iter().position(|&byte| is_word(byte) == of_word)?;
-    Some(bytes.len() - rest.len() + at)
-}
-
 /// A bit for each byte of a word.
 #[cfg(target_feature = "simd128")]
-fn words_of(block: &[u8; 16]) -> u16 {
+fn words_of(block: &[u8; BLOCK]) -> u16 {
     use std::arch::wasm32::{i8x16_bitmask, i8x16_eq, u8x16_ge, u8x16_lt, u8x16_splat, u8x16_sub, v128_load, v128_or};
     // SAFETY: as many bytes as are loaded, and the load needs no alignment.
     let bytes = unsafe { v128_load(block.as_ptr().cast()) };
@@ -152,23 +148,69 @@ fn words_of(block: &[u8; 16]) -> u16 {
 }
 
 #[cfg(not(target_feature = "simd128"))]
-fn words_of(block: &[u8; 16]) -> u16 {
+fn words_of(block: &[u8; BLOCK]) -> u16 {
     block.iter().enumerate().fold(0, |bits, (i, &byte)| bits | u16::from(is_word(byte)) << i)
 }
 
+const BLOCK: usize = 16;
+
+/// Words in their order.
 #[derive(Clone)]
 struct Words<'a> {
     bytes: &'a [u8],
+    /// The last word's end.
+    at: usize,
+    /// The block in which that stands: where it begins, and its bytes of words.
+    base: usize,
+    words: u16,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut words = Words { bytes: text.as_bytes(), at: 0, base: 0, words: 0 };
+        words.look();
+        words
+    }
+
+    fn look(&mut self) {
+        let rest = &self.bytes[self.base.min(self.bytes.len())..];
+        self.words = match rest.first_chunk() {
+            Some(block) => words_of(block),
+            // What is missing is of no word, so that the last one ends with the text.
+            None => rest.iter().enumerate().fold(0, |bits, (i, &byte)| bits | u16::from(is_word(byte)) << i),
+        };
+    }
+
+    /// Goes on to the next byte that is of a word, or is of none. Nothing of a word comes after the end.
+    fn seek(&mut self, of_word: bool) {
+        loop {
+            let hits = if of_word { self.words } else { !self.words };
+            let hits = hits.unbounded_shr((self.at - self.base) as u32);
+            if hits != 0 {
+                self.at += hits.trailing_zeros() as usize;
+                return;
+            }
+            self.base += BLOCK;
+            self.at = self.base;
+            if of_word && self.at >= self.bytes.len() {
+                return;
+            }
+            self.look();
+        }
+    }
 }
 
 impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = &self.bytes[position(self.bytes, true)?..];
-        let (word, after) = rest.split_at(position(rest, false).unwrap_or(rest.len()));
-        self.bytes = after;
-        Some(word)
+        self.seek(true);
+        let start = self.at;
+        if start >= self.bytes.len() {
+            return None;
+        }
+        self.seek(false);
+        Some(&self.bytes[start..self.at])
     }
 }
 
@@ -221,7 +263,7 @@ mod tests {
         #[test]
         fn words_are_what_lies_between(text in "[a-zA-Z0-9+#é東_ .@\\[`{/:-]{0,80}") {
             let expected: Vec<_> = text.as_bytes().split(|&byte| !is_word(byte)).filter(|word| !word.is_empty()).collect();
-            prop_assert_eq!(Words { bytes: text.as_bytes() }.collect::<Vec<_>>(), expected);
+            prop_assert_eq!(Words::of(&text).collect::<Vec<_>>(), expected);
         }
 
         /// Against a search that compares every keyword at every word.
