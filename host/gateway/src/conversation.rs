@@ -59,12 +59,19 @@ impl ConversationMap {
             }
         }
         if let (true, Some(range)) = (newest, last) {
-            let mut text = json::unescape(&body[range.start + 1..range.end - 1]).into_owned();
-            text.truncate(text.floor_char_boundary(PROMPT_BYTES));
-            found.newest = Some(text);
+            found.newest = Some(beginning(&body[range.start + 1..range.end - 1]));
         }
         found
     }
+}
+
+/// The first bytes of what a string says.
+fn beginning(raw: &str) -> String {
+    // No byte of a text takes more than six to write, and an escape cut in two stands past what is kept.
+    let enough = raw.floor_char_boundary(6 * (PROMPT_BYTES + 8));
+    let mut text = json::unescape(&raw[..enough]).into_owned();
+    text.truncate(text.floor_char_boundary(PROMPT_BYTES));
+    text
 }
 
 #[cfg(test)]
@@ -100,5 +107,17 @@ mod tests {
         let body = format!(r#"{{"messages":[{{"content":"{}"}}]}}"#, "ä".repeat(3000));
         let newest = map().read(&body, true).newest.unwrap();
         assert_eq!(newest.len(), 4096);
+    }
+
+    #[test]
+    fn however_a_long_prompt_is_written_its_beginning_is_the_same() {
+        let written = [r"\u0041", r"\ud83d\ude00", r"\u00e4", r"\n", "ä", "a"];
+        for (one, other) in written.iter().flat_map(|one| written.iter().map(move |other| (one, other))) {
+            for lead in 0..7 {
+                let raw = ["a".repeat(lead), format!("{one}{other}").repeat(9000)].concat();
+                let whole = json::unescape(&raw);
+                assert_eq!(beginning(&raw), whole[..whole.floor_char_boundary(PROMPT_BYTES)], "{one}{other} {lead}");
+            }
+        }
     }
 }
