@@ -231,8 +231,8 @@ pub fn models() -> Vec<Model> {
 /// taken for a model of tomorrow.
 pub fn traits(model: &str) -> Traits {
     let model = model.rsplit('/').next().unwrap_or(model);
-    let is = |name: &&str| is_snapshot(model, name);
-    if let Some(entry) = MODELS.iter().find(|entry| is(&entry.id) || entry.aliases.iter().any(|alias| is(&alias))) {
+    let is = |name: &str| is_snapshot(model, name);
+    if let Some(entry) = MODELS.iter().find(|entry| is(entry.id) || entry.aliases.iter().any(|alias| is(alias))) {
         return entry.traits;
     }
     match generation(model) {

@@ -93,23 +93,29 @@ fn reencode_when() -> Vec<Condition> {
     conditions
 }
 
-/// Each pattern in camel case and in snake case, both of which the API takes.
+/// Each pattern in camel case, in snake case, and with a last name in snake case, as SDKs write them (recordings).
 fn both(patterns: &[&str]) -> Vec<String> {
-    let mut all = Vec::with_capacity(patterns.len() * 2);
+    let mut all = Vec::with_capacity(patterns.len() * 3);
     for pattern in patterns {
-        all.push((*pattern).to_owned());
-        let snake: String = pattern
-            .chars()
-            .flat_map(|letter| {
-                let lower = letter.to_ascii_lowercase();
-                letter.is_ascii_uppercase().then_some('_').into_iter().chain([lower])
-            })
-            .collect();
-        if snake != *pattern {
-            all.push(snake);
+        let (before, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+        for spelling in [(*pattern).to_owned(), snake(pattern), format!("{before}/{}", snake(last))] {
+            if !all.contains(&spelling) {
+                all.push(spelling);
+            }
         }
     }
     all
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 fn features() -> FeatureMap {
@@ -259,6 +265,7 @@ mod tests {
     #[test]
     fn patterns_come_in_both_spellings() {
         assert_eq!(both(&["/a/*/bCd"]), ["/a/*/bCd", "/a/*/b_cd"]);
+        assert_eq!(both(&["/aB/cD"]), ["/aB/cD", "/a_b/c_d", "/aB/c_d"]);
         assert_eq!(both(&["/tools"]), ["/tools"]);
     }
 }

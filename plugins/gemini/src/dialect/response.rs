@@ -30,8 +30,17 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> Json {
     for field in extra.iter().filter(|field| field.name != usage::EXTRA) {
         writer.member_raw(&field.name, &field.value);
     }
+    account(&mut writer, reply);
     writer.end_object();
     writer.finish()
+}
+
+/// What the gateway says of the answer's way, where it is to. The official SDKs pass over members they do not know.
+pub fn account(writer: &mut Writer, reply: &Reply) {
+    if let Some(account) = &reply.account {
+        writer.member_raw("metadata", &account.metadata);
+        writer.member_raw("x-llm-gateway", &account.gateway);
+    }
 }
 
 /// The members that answers and chunks share.

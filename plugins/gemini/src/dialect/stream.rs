@@ -206,35 +206,22 @@ impl Encoder<'_> {
                 self.whole(choice, part);
             }
             PartKind::Reasoning => {
-                if open.signature.is_empty() {
+                let foreign = !self.native() && open.spoken;
+                if open.signature.is_empty() && !foreign {
                     return;
                 }
-                let reasoning = Reasoning {
-                    text: String::new(),
-                    summary: false,
-                    signature: Some(open.signature),
-                    redacted: None,
-                    format: self.state.format.clone(),
-                };
-                if self.native() || reasoning.format == FORMAT {
-                    // The API signs a thought in the part itself.
-                    let own = reasoning.signature.unwrap_or_default();
-                    let mut writer = Writer::new();
-                    writer.begin_object();
-                    writer.member_string("text", "");
-                    writer.member_bool("thought", true);
-                    write::signature(&mut writer, Some(&own));
-                    writer.end_object();
-                    self.chunk(choice, &writer.finish());
-                } else {
-                    let mut writer = Writer::new();
-                    writer.begin_object();
-                    writer.member_string("text", "");
-                    writer.member_bool("thought", true);
-                    write::foreign(&mut writer, Some(&reasoning), open.spoken, &part.carry);
-                    writer.end_object();
-                    self.chunk(choice, &writer.finish());
-                }
+                let signature = Some(open.signature).filter(|signature| !signature.is_empty());
+                let format = self.state.format.clone();
+                let reasoning = Reasoning { text: String::new(), summary: false, signature, redacted: None, format };
+                let mut writer = Writer::new();
+                writer.begin_object();
+                writer.member_string("text", "");
+                writer.member_bool("thought", true);
+                // The API signs a thought in the part itself.
+                write::signature(&mut writer, reasoning.signature.as_deref().filter(|_| self.native()));
+                write::foreign(&mut writer, Some(&reasoning), open.spoken, &part.carry);
+                writer.end_object();
+                self.chunk(choice, &writer.finish());
             }
             PartKind::Text | PartKind::Refusal => {
                 let own = signature::of(&part);
@@ -367,6 +354,7 @@ impl Encoder<'_> {
         }
         usage::write(&mut writer, self.state.usage.as_ref(), self.state.own_usage.as_deref());
         write::fields(&mut writer, &std::mem::take(&mut self.state.extra));
+        response::account(&mut writer, self.reply);
         self.push(writer);
     }
 }

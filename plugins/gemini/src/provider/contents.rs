@@ -247,9 +247,13 @@ impl Turns<'_> {
                 return Ok(true);
             }
             Content::Reasoning(reasoning) => {
-                // Thoughts that nobody signed are no proof of anything, unless this API's own client returns them.
-                if reasoning.format != FORMAT || reasoning.signature.is_none() && !self.native {
+                if reasoning.format != FORMAT {
                     self.notes.add("signature-dropped", "reasoning");
+                    return Ok(false);
+                }
+                // A summary that nobody signed tells the model nothing it needs; this API's own clients return it all the same.
+                if reasoning.signature.is_none() && !self.native {
+                    self.notes.dropped("reasoning");
                     return Ok(false);
                 }
                 writer.begin_object();

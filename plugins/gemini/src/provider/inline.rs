@@ -17,7 +17,7 @@ pub struct Inlined {
 }
 
 pub fn inline(root: &Value) -> Inlined {
-    let mut inliner = Inliner { root, open: Vec::new(), schemas: 0, cut: false };
+    let mut inliner = Inliner { root, open: vec!["#".to_owned()], schemas: 0, cut: false };
     let schema = inliner.schema(root, 0);
     Inlined { schema, cut: inliner.cut }
 }
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(schema["properties"]["next"], json!({"type": "object", "description": "Another Node."}));
         assert_eq!(schema["properties"]["value"], json!({"type": "integer"}));
         let (whole, cut) = inlined(json!({"type": "object", "properties": {"child": {"$ref": "#"}}}));
-        assert!(cut && whole["properties"]["child"]["properties"]["child"]["type"] == "object");
+        assert_eq!((&whole["properties"]["child"]["type"], cut), (&json!("object"), true));
     }
 
     #[test]
