@@ -80,10 +80,11 @@ pub struct Placed {
 
 /// Gives every signature of a message to its part. A carrier stands before the call or behind the text that it signs;
 /// protocols that keep reasoning apart bring all carriers first, and then the last one is the first call's, since of
-/// several calls the API signs the first.
+/// several calls the API signs the first. Where some say which call is theirs, the others are no call's.
 pub fn place(parts: &[&Part]) -> Placed {
     let mut placed = Placed { parts: parts.iter().map(|part| of(part)).collect(), loose: Vec::new() };
     let mut waiting: Vec<(usize, &str)> = Vec::new();
+    let mut named_calls = false;
     for (index, part) in parts.iter().enumerate() {
         let Some(signature) = carried(part) else { continue };
         if placed.parts.iter().flatten().any(|known| known == signature) {
@@ -94,7 +95,10 @@ pub fn place(parts: &[&Part]) -> Placed {
             parts.iter().position(|part| matches!(&part.content, Content::ToolCall(call) if call.id == id))
         });
         match named {
-            Some(call) if placed.parts[call].is_none() => placed.parts[call] = Some(signature.to_owned()),
+            Some(call) if placed.parts[call].is_none() => {
+                named_calls = true;
+                placed.parts[call] = Some(signature.to_owned());
+            }
             _ => waiting.push((index, signature)),
         }
     }
@@ -107,7 +111,7 @@ pub fn place(parts: &[&Part]) -> Placed {
         }
         let (first, last) = (waiting[at].0, waiting[end - 1].0);
         let limit = waiting.get(end).map_or(parts.len(), |(index, _)| *index);
-        place_group(&mut placed, parts, &waiting[at..end], first, last + 1..limit);
+        place_group(&mut placed, parts, &waiting[at..end], first, last + 1..limit, !named_calls);
         at = end;
     }
     placed
@@ -119,13 +123,14 @@ fn place_group(
     group: &[(usize, &str)],
     first: usize,
     after: std::ops::Range<usize>,
+    calls: bool,
 ) {
     let free = |placed: &Placed, index: &usize, call: bool| {
         placed.parts[*index].is_none()
             && !is_reasoning(parts[*index])
             && matches!(parts[*index].content, Content::ToolCall(_)) == call
     };
-    let call = after.clone().find(|index| free(placed, index, true));
+    let call = after.clone().find(|index| calls && free(placed, index, true));
     let texts = after.start..call.unwrap_or(after.end);
     for (rank, (_, signature)) in group.iter().rev().enumerate() {
         let target = match call {
