@@ -151,6 +151,41 @@ fn extend(known: &mut Value, more: &Value) {
     }
 }
 
+// --- OpenAI Responses ----------------------------------------------------------------------------------------------------
+
+fn responses_turn(output: &Value) -> Request {
+    let mut input = vec![json!({"role": "user", "content": "x"})];
+    let items = output.as_array().expect("output");
+    input.extend(items.iter().cloned());
+    let calls: Vec<_> =
+        items.iter().filter(|item| item["type"] == "function_call").map(|item| &item["call_id"]).collect();
+    for (id, text) in [(calls[1], "warm"), (calls[0], "cold")] {
+        input.push(json!({"type": "function_call_output", "call_id": id, "output": text}));
+    }
+    let body = json!({"model": "m", "input": input, "store": false, "include": ["reasoning.encrypted_content"]});
+    openai().decode_request(&context(), &head("responses"), &body.to_string()).expect("a request")
+}
+
+#[test]
+fn through_a_responses_client() {
+    let answer = openai().encode_response(&context(), &reply("responses"), whole()).expect("an answer");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    expect(responses_turn(&answer["output"]), "whole");
+}
+
+#[test]
+fn through_a_responses_client_s_stream() {
+    let frames = openai()
+        .encode_events(&context(), &reply("responses"), &mut Default::default(), streamed(), true)
+        .expect("frames");
+    let events = frames
+        .iter()
+        .filter(|frame| frame.data != "[DONE]")
+        .map(|frame| serde_json::from_str::<Value>(&frame.data).expect("JSON"));
+    let done = events.filter(|event| event["type"] == "response.completed").last().expect("an end");
+    expect(responses_turn(&done["response"]["output"]), "stream");
+}
+
 // --- Anthropic Messages --------------------------------------------------------------------------------------------------
 
 fn anthropic_turn(content: Value) -> Request {
