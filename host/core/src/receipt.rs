@@ -5,14 +5,16 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::Date;
 
 use crate::failure::FailureKind;
 use crate::id::{KeyId, OrganisationId, RequestId, TeamId};
 use crate::key::Environment;
 use crate::money::NanoUsd;
 use crate::name::Name;
-use crate::price::{Cost, Price, format_day};
+use crate::price::{Cost, Price, format_day, parse_day};
 use crate::usage::Usage;
 
 /// A stable machine-readable word: `policy.model-not-allowed`. Never free text.
@@ -170,10 +172,10 @@ pub struct CostLine {
     pub input_nano: NanoUsd,
     pub output_nano: NanoUsd,
     /// The total as decimal USD.
-    pub usd: String,
+    pub usd: Usd,
     /// Where the price was read, and the day it is in force from.
     pub price_source: String,
-    pub price_effective: String,
+    pub price_effective: Day,
     /// True where the usage was counted from text.
     pub estimated: bool,
 }
@@ -184,10 +186,54 @@ impl CostLine {
             total_nano: cost.total,
             input_nano: cost.input,
             output_nano: cost.output,
-            usd: cost.total.to_string(),
+            usd: Usd(cost.total),
             price_source: price.source.clone(),
-            price_effective: format_day(price.effective),
+            price_effective: Day(price.effective),
             estimated,
+        }
+    }
+}
+
+/// Money that people read as decimal USD; formats of bytes hold the integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usd(pub NanoUsd);
+
+impl Serialize for Usd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(&self.0) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Usd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+        } else {
+            NanoUsd::deserialize(deserializer).map(Self)
+        }
+    }
+}
+
+/// A day that people read as `YYYY-MM-DD`; formats of bytes hold its Julian day number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day(pub Date);
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&format_day(self.0))
+        } else {
+            serializer.serialize_i32(self.0.to_julian_day())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            parse_day(&String::deserialize(deserializer)?).map(Self).map_err(D::Error::custom)
+        } else {
+            Date::from_julian_day(i32::deserialize(deserializer)?).map(Self).map_err(D::Error::custom)
         }
     }
 }

@@ -5,6 +5,7 @@
 //! organisation they belong to (invariant 11).
 
 pub mod backend;
+mod encode;
 mod error;
 mod key_cache;
 mod keys;

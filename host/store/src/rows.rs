@@ -25,10 +25,13 @@ impl EndKind {
 /// One entry of the ledger: a reservation and its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryRow<'a> {
+    #[serde(with = "id")]
     pub request_id: [u8; 16],
     pub attempt: u32,
     pub kind: EndKind,
+    #[serde(with = "id")]
     pub key_id: [u8; 16],
+    #[serde(with = "id")]
     pub organisation: [u8; 16],
     pub provider: &'a str,
     pub model: &'a str,
@@ -48,10 +51,14 @@ pub struct EntryRow<'a> {
 /// The id was born at `time_ms`: a span of time is a span of ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRow<'a> {
+    #[serde(with = "id")]
     pub request_id: [u8; 16],
     pub time_ms: u64,
+    #[serde(with = "id")]
     pub key_id: [u8; 16],
+    #[serde(with = "id")]
     pub organisation: [u8; 16],
+    #[serde(with = "id::option")]
     pub team: Option<[u8; 16]>,
     pub environment: &'a str,
     pub end_user: Option<&'a str>,
@@ -134,7 +141,7 @@ impl Batch<'_> {
 mod bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    struct Whole<'a>(&'a [u8]);
+    pub struct Whole<'a>(pub &'a [u8]);
 
     impl Serialize for Whole<'_> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -148,5 +155,36 @@ mod bytes {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de [u8]>, D::Error> {
         Option::deserialize(deserializer)
+    }
+}
+
+/// Sixteen bytes in one piece: as serde's own arrays they go one by one.
+pub(crate) mod id {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
+        let bytes = <&[u8]>::deserialize(deserializer)?;
+        bytes.try_into().map_err(|_| D::Error::invalid_length(bytes.len(), &"16 bytes"))
+    }
+
+    pub mod option {
+        use serde::de::Error;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        use crate::rows::bytes::Whole;
+
+        pub fn serialize<S: Serializer>(id: &Option<[u8; 16]>, serializer: S) -> Result<S::Ok, S::Error> {
+            id.as_ref().map(|id| Whole(id)).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 16]>, D::Error> {
+            let Some(bytes) = Option::<&[u8]>::deserialize(deserializer)? else { return Ok(None) };
+            bytes.try_into().map(Some).map_err(|_| D::Error::invalid_length(bytes.len(), &"16 bytes"))
+        }
     }
 }

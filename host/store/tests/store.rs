@@ -97,7 +97,7 @@ async fn a_row_reads_its_own_receipt_or_none() {
         .unwrap();
     assert_eq!(read(0).await, None);
     assert!(read(1).await.is_some());
-    execute(&path, "UPDATE receipt_pages SET organisation_id = zeroblob(16) || x'01' WHERE id = 1").await.unwrap();
+    execute(&path, "UPDATE receipt_pages SET organisation_id = randomblob(16) WHERE id = 1").await.unwrap();
     assert_eq!(read(1).await, None);
     execute(&path, "DELETE FROM receipt_pages").await.unwrap();
     assert_eq!(read(2).await, None);

@@ -30,6 +30,7 @@ pub use journal::JournalError;
 pub use reservation::{Reservation, ReserveRequest, Settlement};
 
 use crate::backend::Backend;
+use crate::encode;
 use crate::error::StoreError;
 use crate::receipt;
 use crate::rows::RequestRow;
@@ -162,8 +163,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Journal`] where the journal is full: this request then has no usage row. Its money is another entry.
     pub fn record(&self, receipt: &Receipt) -> Result<(), LedgerError> {
-        let (kept, mut tags) = BUFFERS.with(|buffers| std::mem::take(&mut *buffers.borrow_mut()));
-        let kept = receipt::keep(receipt, kept);
+        let (mut buffer, mut tags) = BUFFERS.take();
+        let length = receipt::keep(receipt, &mut buffer);
         tags.clear();
         if !receipt.tags.is_empty() {
             serde_json::to_writer(&mut tags, &receipt.tags).expect("tags are plain data");
@@ -172,14 +173,16 @@ impl Ledger {
         let tag_text = (!tag_text.is_empty()).then_some(tag_text);
         // What was sent was paid for, and its row goes before those of requests that are being refused.
         let room = if receipt.attempts.is_empty() { Room::New } else { Room::Record };
-        let outcome = match self.append(&Record::Request(RequestRow::of(receipt, tag_text, Some(&kept))), room) {
+        let kept = Some(&buffer[..length]);
+        let outcome = match self.append(&Record::Request(RequestRow::of(receipt, tag_text, kept)), room) {
             Err(LedgerError::Journal(JournalError::TooLong(bytes))) => {
                 tracing::warn!(request_id = %receipt.request_id, bytes, "a receipt was too long to keep");
                 self.append(&Record::Request(RequestRow::of(receipt, tag_text, None)), room)
             }
             outcome => outcome,
         };
-        BUFFERS.with(|buffers| *buffers.borrow_mut() = (kept, tags));
+        encode::trim(&mut buffer);
+        BUFFERS.set((buffer, tags));
         outcome
     }
 
@@ -232,11 +235,11 @@ impl Ledger {
         thread_local! {
             static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let mut buffer = ENCODED.with(RefCell::take);
-        buffer.clear();
-        let encoded = record.encode_into(buffer).expect("a vector takes any record");
-        let outcome = self.inner.journal.append(&encoded, room);
-        ENCODED.with(|buffer| buffer.replace(encoded));
+        let mut buffer = ENCODED.take();
+        let length = encode::into(record, &mut buffer);
+        let outcome = self.inner.journal.append(&buffer[..length], room);
+        encode::trim(&mut buffer);
+        ENCODED.set(buffer);
         outcome?;
         let signals = &self.inner.signals;
         // The journal's lock orders this load behind the writer's last look: see `Writer::rest`.

@@ -2,19 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{EndKind, EntryRow, RequestRow};
+use crate::rows::{EndKind, EntryRow, RequestRow, id};
 
 /// Written in every segment's head. A change of any record below is a new number.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// Which reservation: a request's attempt.
 pub(crate) type ReservationKey = ([u8; 16], u32);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReserveRecord<'a> {
+    #[serde(with = "id")]
     pub request_id: [u8; 16],
     pub attempt: u32,
+    #[serde(with = "id")]
     pub key_id: [u8; 16],
+    #[serde(with = "id")]
     pub organisation: [u8; 16],
     pub provider: &'a str,
     pub model: &'a str,
@@ -58,12 +61,6 @@ pub(crate) enum Record<'a> {
     Carry(ReserveRecord<'a>),
     End(EntryRow<'a>),
     Request(RequestRow<'a>),
-}
-
-impl Record<'_> {
-    pub fn encode_into(&self, buffer: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, buffer)
-    }
 }
 
 pub(crate) fn decode(payload: &[u8]) -> Result<Record<'_>, postcard::Error> {

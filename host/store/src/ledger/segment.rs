@@ -2,8 +2,8 @@
 //!
 //! An append is a copy into the page cache: no system call, and it survives the death of the process at any instruction (a
 //! power loss is another matter: nothing here is fsynced). The file's blocks are written once when it is made, so that a full
-//! disk is an error then and not a fault later. Files are used again rather than made anew; every record's checksum is seeded
-//! with the file's current serial number, so that what stood there before does not read as a record.
+//! disk is an error then and not a fault later. Files are used again rather than made anew; every record's checksum begins
+//! from the file's current serial number, so that what stood there before does not read as a record.
 //!
 //! Layout: a head of 64 bytes (magic, format, epoch, serial), then records: length (u32), CRC-32 (u32), payload, padding to 8.
 
@@ -111,12 +111,15 @@ impl Segment {
     pub fn append(&self, at: usize, payload: &[u8]) -> usize {
         let length = u32::try_from(payload.len()).expect("a segment is far smaller than 4 GB");
         self.copy(at + FRAME, payload);
-        let sum = self.checksum(length, payload);
+        let sum = self.checksum(payload);
         self.copy(at, &(u64::from(length) | u64::from(sum) << 32).to_le_bytes());
         at + framed(payload.len())
     }
 
     /// The record at `at`, and where the next one starts; `None` at the end or where what stands there is no whole record.
+    ///
+    /// The sum is checked of what this process has appended, too: it costs nothing, for whoever decodes the record then finds
+    /// it in the processor's cache.
     pub fn read(&self, at: usize) -> Option<(&[u8], usize)> {
         if self.size.checked_sub(at)? < FRAME {
             return None;
@@ -127,19 +130,19 @@ impl Segment {
             return None;
         }
         let payload = self.bytes(at + FRAME, length as usize);
-        (self.checksum(length, payload) == sum).then(|| (payload, at + framed(payload.len())))
+        (self.checksum(payload) == sum).then(|| (payload, at + framed(payload.len())))
     }
 
     pub fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
 
-    fn checksum(&self, length: u32, payload: &[u8]) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut seed = [0; 12];
-        seed[..8].copy_from_slice(&self.serial().to_le_bytes());
-        seed[8..].copy_from_slice(&length.to_le_bytes());
-        hasher.update(&seed);
+    /// CRC-32 of the payload, begun from the serial number and the length. One beginning leads to one sum: the same payload
+    /// under another serial number always has another.
+    fn checksum(&self, payload: &[u8]) -> u32 {
+        let serial = self.serial();
+        let begun = (serial as u32 ^ (serial >> 32) as u32).wrapping_mul(0x9e37_79b1) ^ payload.len() as u32;
+        let mut hasher = crc32fast::Hasher::new_with_initial(begun);
         hasher.update(payload);
         hasher.finalize()
     }

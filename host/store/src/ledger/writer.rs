@@ -4,11 +4,12 @@
 //! open and in which segment each stands; a segment goes when it is read and holds no open one. Long streams would pin old
 //! segments, so their reservations are carried: repeated at the journal's end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use super::record::{self, Record, ReservationKey};
 use super::segment::HEAD;
 use super::{LedgerOptions, Signals};
 use crate::backend::Backend;
+use crate::encode;
 use crate::error::StoreError;
 use crate::rows::Batch;
 
@@ -45,7 +47,7 @@ pub(super) struct Writer {
     read: u64,
     open: HashMap<ReservationKey, u64>,
     /// Open reservations by segment.
-    pins: HashMap<u64, usize>,
+    pins: BTreeMap<u64, usize>,
     /// The newest segment that was carried.
     carried: u64,
     /// Kept for its room.
@@ -85,7 +87,7 @@ impl Writer {
             cursor: (first, HEAD),
             read: 0,
             open: HashMap::new(),
-            pins: HashMap::new(),
+            pins: BTreeMap::new(),
             carried: 0,
             changes: Vec::new(),
         }
@@ -277,9 +279,9 @@ impl Writer {
             if self.open.get(&reserve.key()) != Some(&serial) {
                 continue;
             }
-            let outcome =
-                Record::Carry(reserve).encode_into(Vec::new()).map(|bytes| self.journal.append(&bytes, Room::Record));
-            if !matches!(outcome, Ok(Ok(()))) {
+            let mut bytes = Vec::new();
+            let length = encode::into(&Record::Carry(reserve), &mut bytes);
+            if self.journal.append(&bytes[..length], Room::Record).is_err() {
                 // The segment stays where it is; a later round tries again.
                 self.carried = serial - 1;
                 return;
