@@ -1,10 +1,11 @@
 //! What a request leaves behind: its receipt, filled along the way and entered once.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use portcullis_core::receipt::{self, Code, Receipt};
-use portcullis_core::{NanoUsd, Usage};
+use portcullis_core::{Name, NanoUsd, Usage};
 use portcullis_runtime::contract::{chat, guard, types};
 use portcullis_runtime::{CallError, Plugin};
 
@@ -145,7 +146,7 @@ impl Exchange {
                 environment: self.key.environment,
             },
             operation: self.route.operation.clone(),
-            dialect: self.route.plugin.name().into(),
+            dialect: names(&self.route.plugin).name,
             route: self.route.name.as_str().into(),
             requested_model: self.facts.model.clone(),
             stream: self.facts.stream,
@@ -193,15 +194,41 @@ pub(super) fn micros(duration: Duration) -> u64 {
 }
 
 fn plugin_call(line: &PluginLine) -> receipt::PluginCall {
+    let Names { name, version, hash } = names(&line.plugin);
     receipt::PluginCall {
-        name: line.plugin.name().into(),
-        version: line.plugin.version().into(),
-        hash: line.plugin.hash().into(),
+        name,
+        version,
+        hash,
         role: line.role.into(),
         verdict: line.verdict.clone(),
         micros: micros(line.spent),
         calls: line.calls,
     }
+}
+
+/// A plugin's names as receipts hold them.
+#[derive(Clone)]
+struct Names {
+    name: Name,
+    version: Name,
+    hash: Name,
+}
+
+/// The same names for every receipt of this thread: made anew they were a dozen allocations a request.
+fn names(plugin: &Arc<Plugin>) -> Names {
+    thread_local! {
+        /// A weak reference keeps the address from being another plugin's.
+        static KNOWN: RefCell<Vec<(Weak<Plugin>, Names)>> = const { RefCell::new(Vec::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((_, names)) = known.iter().find(|(held, _)| std::ptr::eq(held.as_ptr(), Arc::as_ptr(plugin))) {
+            return names.clone();
+        }
+        known.retain(|(held, _)| held.strong_count() > 0);
+        let names = Names { name: plugin.name().into(), version: plugin.version().into(), hash: plugin.hash().into() };
+        known.push((Arc::downgrade(plugin), names.clone()));
+        names
+    })
 }
 
 /// What an attempt cost, for the receipt.
