@@ -23,6 +23,8 @@ pub struct Connection {
     pub credential: Credential,
     pub region: Option<String>,
     pub stream_usage: bool,
+    /// Every key may see the files and batches of its account.
+    pub shared_objects: bool,
     /// Endpoints by operation.
     pub endpoints: Vec<Arc<Endpoint>>,
     pub health: Arc<Health>,
@@ -127,10 +129,12 @@ impl Catalog {
         named.filter(fits).cloned().collect()
     }
 
-    /// Where a request without a model can go: connections that offer the operation in the client's own format.
+    /// Where a request without a model can go: connections that offer the operation in the client's own format, and whose account
+    /// is open to all. What a tenant owns stays with it (invariant 11), and here nobody knows whose a file is.
     pub fn without_model(&self, operation: &str, format: &str, named: Option<&str>) -> Vec<Offer> {
         let fitting = self.connections.values().filter(|connection| {
-            named.is_none_or(|named| *connection.name == *named)
+            connection.shared_objects
+                && named.is_none_or(|named| *connection.name == *named)
                 && connection.endpoints.iter().any(|known| known.operation == operation && known.format == format)
         });
         let mut offers: Vec<Offer> = fitting
@@ -263,6 +267,7 @@ fn connect(
         credential: Credential::of(name, provider)?,
         region: provider.region.clone(),
         stream_usage: provider.stream_usage,
+        shared_objects: provider.shared_objects,
         endpoints,
         health,
         offers_any: provider.models.iter().any(|model| model == "*"),

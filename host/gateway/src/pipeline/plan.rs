@@ -162,7 +162,10 @@ impl Exchange {
 
     fn unknown_model(&self) -> Stop {
         let message = if matches!(self.route.model, Place::Absent) {
-            format!("No configured provider offers this operation; the header `{PROVIDER_HEADER}` names one.")
+            format!(
+                "No provider offers this operation here: it needs a connection with `shared_objects`. The header \
+                 `{PROVIDER_HEADER}` names one."
+            )
         } else if self.facts.model == "auto" {
             "No model is configured that `auto` could choose.".to_owned()
         } else {
