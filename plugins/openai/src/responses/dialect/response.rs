@@ -161,9 +161,24 @@ impl Items<'_> {
     }
 }
 
-/// How many parts from the first on are of its item: those after it of the same kind and id.
+/// How many parts from the first on are of its item: those after it of the same kind and id. Thoughts of no known item are
+/// one each.
 pub fn run(parts: &[Part], same: impl Fn(&Part) -> bool) -> usize {
-    let id = carried_json(&parts[0].carry, ITEM_ID);
-    let one = |part: &&Part| same(part) && carried_json(&part.carry, ITEM_ID) == id;
-    parts.iter().take_while(one).count()
+    let id = item_of(&parts[0]);
+    if id.is_none() && matches!(parts[0].content, Content::Reasoning(_)) {
+        return 1;
+    }
+    parts.iter().take_while(|part| same(part) && item_of(part) == id).count()
+}
+
+/// The id of the item that a part was: kept beside it, or in front of its proof.
+fn item_of(part: &Part) -> Option<String> {
+    let sealed = || match &part.content {
+        Content::Reasoning(thought) if thought.format == FORMAT => {
+            let proof = thought.signature.as_deref().or(thought.redacted.as_deref())?;
+            proof::open(proof).id.map(str::to_owned)
+        }
+        _ => None,
+    };
+    carried(part, ITEM_ID).or_else(sealed)
 }

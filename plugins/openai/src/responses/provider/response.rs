@@ -6,7 +6,6 @@ use portcullis_plugin::json;
 use crate::responses::FORMAT;
 use crate::responses::wire::answer::{Answer, ToolUsage, finish, searches};
 use crate::responses::wire::item::{self, Decoded};
-use crate::responses::wire::raw;
 use crate::wire::error::WireError;
 
 pub fn decode(body: &str) -> Result<Response, Failure> {
@@ -85,11 +84,4 @@ pub fn calls(parts: &[Part]) -> bool {
 
 pub fn refuses(parts: &[Part]) -> bool {
     parts.iter().any(|part| matches!(part.content, Content::Refusal(_)))
-}
-
-/// The answer's own members.
-pub fn members(answer: Answer) -> Vec<Field> {
-    let mut extra = answer.extra;
-    extra.extend(answer.error.map(|error| Field::new("error", raw(error))));
-    extra
 }

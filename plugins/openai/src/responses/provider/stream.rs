@@ -13,7 +13,7 @@ use portcullis_plugin::json;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::response::{calls, decode_item, failure, members, refuses};
+use super::response::{calls, decode_item, failure, refuses};
 use crate::CUSTOM_TOOL;
 use crate::responses::FORMAT;
 use crate::responses::wire::answer::{Answer, ToolUsage, finish, searches};
@@ -127,8 +127,13 @@ impl Decoder<'_> {
             // A server that fails before it begins says so as in an answer of its own.
             return Err(WireError::parse(data).failure(None));
         };
+        // A server may leave the beginning out.
+        let has_answer = step.response.is_some() || kind == "error";
+        if !self.state.started && !has_answer {
+            self.begin(&Answer::default());
+        }
         match kind {
-            "response.created" | "response.queued" | "response.in_progress" => self.start(answer(&step)?),
+            "response.created" | "response.queued" | "response.in_progress" => self.begin(&answer(&step)?),
             "response.output_item.added" => self.added(&step)?,
             "response.output_item.done" => self.done(&step)?,
             "response.output_text.delta" => self.text(PartKind::Text, step),
@@ -162,7 +167,8 @@ impl Decoder<'_> {
         self.events.push(Event::Error(failure));
     }
 
-    fn start(&mut self, answer: Answer) {
+    /// The beginning, once: of the first event, whichever it is.
+    fn begin(&mut self, answer: &Answer) {
         if std::mem::replace(&mut self.state.started, true) {
             return;
         }
@@ -172,7 +178,7 @@ impl Decoder<'_> {
             model: answer.model.clone().unwrap_or_default(),
             created: answer.created_at.map(|seconds| seconds as u64),
             usage: None,
-            extra: members(answer),
+            extra: answer.extra.clone(),
         }));
     }
 
@@ -188,6 +194,15 @@ impl Decoder<'_> {
             return Err(failure);
         }
         let output = answer.output.take().unwrap_or_default();
+        let incomplete = answer.incomplete_details.take().and_then(|details| details.reason);
+        // What is known at the end alone; the request's own repetitions do not change.
+        let mut changed = Vec::new();
+        if self.state.started {
+            let repeated = |field: &Field| ["instructions", "tools"].contains(&field.name.as_str());
+            changed.extend(answer.extra.iter().filter(|field| !repeated(field)).cloned().map(Event::Extra));
+        } else {
+            self.begin(&answer);
+        }
         self.close();
         while !self.state.items.is_empty() {
             let item = self.state.items.remove(0);
@@ -199,18 +214,9 @@ impl Decoder<'_> {
             }
         }
         self.usage(&answer, &output);
-        let incomplete = answer.incomplete_details.as_ref().and_then(|details| details.reason.as_deref());
-        let status = answer.status.as_deref();
-        let finish = finish(status, incomplete, self.state.called, self.state.refused);
+        self.events.extend(changed);
+        let finish = finish(answer.status.as_deref(), incomplete.as_deref(), self.state.called, self.state.refused);
         let finish = finish.ok_or_else(|| Failure::upstream_protocol("the provider's answer is not finished"))?;
-        if self.state.started {
-            // What is known at the end alone. The request's own repetitions do not change.
-            let changed =
-                answer.extra.into_iter().filter(|field| !["instructions", "tools"].contains(&field.name.as_str()));
-            self.events.extend(changed.map(Event::Extra));
-        } else {
-            self.start(answer);
-        }
         self.events.push(Event::Finish(ChoiceFinish { choice: 0, finish }));
         self.state.finished = true;
         Ok(())
