@@ -83,8 +83,12 @@
 //! portcullis_plugin::export!(Ask: dialect);
 //! ```
 
+mod account;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use account::usd;
 
 pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
     Account, Cost, EncodedEvents, ErrorReply, Guest, Head, ModelEntry, Reply,
