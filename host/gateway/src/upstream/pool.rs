@@ -146,3 +146,68 @@ async fn open(address: &Address, within: Duration) -> Result<Connection, Upstrea
         Err(_) => Err(UpstreamError::ConnectTimeout { host: address.host.clone(), after: within }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers so many requests without a body on each connection, then closes it; counts connections.
+    async fn server(each: usize) -> (Arc<Address>, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+                for _ in 0..each {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                }
+            }
+        });
+        (Arc::new(address), accepted)
+    }
+
+    async fn ask(pool: &Arc<Pool>, address: &Arc<Address>) -> Bytes {
+        let second = Duration::from_secs(1);
+        let request = Request::get("/").header("host", "provider").body(Full::default()).unwrap();
+        let answer = pool.send(address, request, Patience { connect: second, first_byte: second }).await.unwrap();
+        answer.into_body().collect(100, second).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn many_requests_share_a_connection() {
+        let (address, accepted) = server(100).await;
+        let pool = Arc::new(Pool::default());
+        for _ in 0..100 {
+            assert_eq!(ask(&pool, &address).await, "ok");
+        }
+        assert_eq!(accepted.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_may_end_after_any_number_of_requests() {
+        for each in 1..20 {
+            let (address, accepted) = server(each).await;
+            let pool = Arc::new(Pool::default());
+            for _ in 0..2 {
+                for _ in 0..each {
+                    assert_eq!(ask(&pool, &address).await, "ok");
+                }
+                // The end arrives.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(accepted.load(Ordering::Relaxed), 2, "{each} requests on each");
+        }
+    }
+}
