@@ -41,7 +41,6 @@ pub struct Traits {
 
 const FOUR: &[&str] = &["minimal", "low", "medium", "high"];
 const THREE: &[&str] = &["low", "medium", "high"];
-const TWO: &[&str] = &["low", "high"];
 
 const fn level(levels: &'static [&'static str]) -> Traits {
     Traits {
@@ -119,35 +118,21 @@ const MODELS: &[Entry] = &[
     },
     Entry {
         id: "gemini-3.8-flash",
-        aliases: &["gemini-flash-latest"],
+        // The one before was shut down on 2026-10-08, and its name leads here.
+        aliases: &["gemini-flash-latest", "gemini-3.7-flash"],
         max_output: OUTPUT,
         quality: Some(75.5),
         traits: level(THREE),
         prices: &[flat("2026-09-02", HALF), flat("2027-01-01", WHOLE)],
     },
     Entry {
-        id: "gemini-3.7-flash",
-        aliases: &[],
-        max_output: OUTPUT,
-        quality: None,
-        traits: level(THREE),
-        prices: &[flat("2026-07-21", HALF), flat("2027-01-01", WHOLE)],
-    },
-    Entry {
         id: "gemini-3.6-flash",
-        aliases: &[],
+        // Likewise.
+        aliases: &["gemini-3.5-flash"],
         max_output: OUTPUT,
         quality: Some(72.3),
         traits: level(FOUR),
         prices: &[flat("2026-07-21", HALF), flat("2027-01-01", WHOLE)],
-    },
-    Entry {
-        id: "gemini-3.5-flash",
-        aliases: &[],
-        max_output: OUTPUT,
-        quality: Some(72.7),
-        traits: level(FOUR),
-        prices: &[flat("2026-05-19", [1_500_000, 9_000_000, 150_000])],
     },
     Entry {
         id: "gemini-3.5-flash-lite",
@@ -182,14 +167,6 @@ const MODELS: &[Entry] = &[
         prices: &[heard("2025-12-17", [500_000, 3_000_000, 50_000], 1_000_000)],
     },
     Entry {
-        id: "gemini-3-pro-preview",
-        aliases: &[],
-        max_output: OUTPUT,
-        quality: Some(71.4),
-        traits: level(TWO),
-        prices: &[tiered("2025-11-18", PRO_3, 200_000, PRO_3_LONG)],
-    },
-    Entry {
         id: "gemini-2.5-pro",
         aliases: &[],
         max_output: OUTPUT,
@@ -213,18 +190,31 @@ const MODELS: &[Entry] = &[
         traits: budget(512, 24_576, true),
         prices: &[heard("2025-07-22", [100_000, 400_000, 10_000], 300_000)],
     },
-    Entry {
-        id: "gemini-2.0-flash",
-        aliases: &["gemini-2.0-flash-001", "gemini-2.0-flash-exp"],
-        max_output: 8_192,
-        quality: None,
-        traits: OLD,
-        prices: &[heard("2025-02-05", [100_000, 400_000, 25_000], 700_000)],
-    },
+];
+
+/// An embedding model: its id, input in tokens, and its price from a day on.
+const EMBEDDINGS: &[(&str, &[&str], u32, Dated)] = &[
+    (
+        "gemini-embedding-2",
+        &["gemini-embedding-2-preview"],
+        8_192,
+        heard("2026-04-22", [200_000, 0, 200_000], 6_500_000),
+    ),
+    ("gemini-embedding-001", &[], 2_048, flat("2025-07-14", [150_000, 0, 150_000])),
 ];
 
 pub fn models() -> Vec<Model> {
-    MODELS.iter().map(model).collect()
+    let embedding = |(id, aliases, context, dated): &(&str, &[&str], u32, Dated)| Model {
+        id: (*id).to_owned(),
+        aliases: list(aliases),
+        operations: list(&["embeddings", "count-tokens"]),
+        context: *context,
+        max_output: 0,
+        capabilities: Vec::new(),
+        quality: None,
+        prices: vec![price(dated, OLD)],
+    };
+    MODELS.iter().map(model).chain(EMBEDDINGS.iter().map(embedding)).collect()
 }
 
 /// What the model takes, known by its id, an alias or a snapshot of either, else by its generation. A name that tells none is
@@ -278,7 +268,7 @@ fn model(entry: &Entry) -> Model {
     Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
-        operations: list(&["chat"]),
+        operations: list(&["chat", "count-tokens"]),
         context: CONTEXT,
         max_output: entry.max_output,
         capabilities,
@@ -338,7 +328,7 @@ mod tests {
         assert_eq!(traits("gemini-2.5-pro-preview-03-25"), pro);
         assert_eq!(traits("models/gemini-2.5-pro"), pro);
         assert_ne!(traits("gemini-2.5-pro-tts"), pro);
-        assert_eq!(traits("gemini-3-pro-preview"), level(TWO));
+        assert_eq!(traits("gemini-3-pro-preview"), level(THREE));
         assert_eq!(traits("gemini-1.5-flash"), OLD);
         assert_eq!(traits("gemini-2.0-flash-lite"), OLD);
         for unknown in ["gemini-9-xenon", "gemini-omni", "tuned-model"] {

@@ -1,4 +1,4 @@
-//! What the plugin says of itself: its routes, two endpoints, and where texts stand in the protocol's documents.
+//! What the plugin says of itself: its routes and endpoints, and where texts stand in the protocol's documents.
 
 use portcullis_plugin::prelude::*;
 
@@ -9,12 +9,24 @@ pub fn manifest() -> Manifest {
     for (name, before) in PLACES {
         routes.push(chat_route(name, before, false));
         routes.push(chat_route(name, before, true));
+        for passed in PASSED {
+            let path = format!("{before}:{}", passed.method);
+            let name = format!("{name}-{}", passed.name);
+            let model = Location::Path("model".to_owned());
+            routes.push(Route {
+                stream_framing: Framing::Json,
+                ..Route::post(&name, passed.operation, passed.format, &path, model)
+            });
+        }
     }
     routes.push(models_route());
     Manifest {
         access: Access::WRITE,
         routes,
-        endpoints: vec![chat_endpoint(false), chat_endpoint(true)],
+        endpoints: [chat_endpoint(false), chat_endpoint(true)]
+            .into_iter()
+            .chain(PASSED.iter().map(passed_endpoint))
+            .collect(),
         models: catalogue::models(),
         suggestion: Some(Suggestion {
             base_url: "https://generativelanguage.googleapis.com/v1beta".to_owned(),
@@ -36,6 +48,35 @@ const PLACES: &[(&str, &str)] = &[
     ("vertex", "/v1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
     ("vertex-beta", "/v1beta1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
 ];
+
+/// A method whose documents nobody translates. Each has a format of its own, so that the host finds its endpoint.
+struct Passed {
+    name: &'static str,
+    method: &'static str,
+    operation: &'static str,
+    format: &'static str,
+}
+
+/// Token counts (<https://ai.google.dev/api/tokens>) and embeddings (<https://ai.google.dev/api/embeddings>).
+const PASSED: &[Passed] = &[
+    Passed { name: "count", method: "countTokens", operation: "count-tokens", format: "gemini-count-tokens" },
+    Passed { name: "embed", method: "embedContent", operation: "embeddings", format: "gemini-embed-content" },
+    Passed {
+        name: "batch-embed",
+        method: "batchEmbedContents",
+        operation: "embeddings",
+        format: "gemini-batch-embed-contents",
+    },
+];
+
+fn passed_endpoint(passed: &Passed) -> Endpoint {
+    Endpoint {
+        model: Location::Path("model".to_owned()),
+        forward_headers: list(&["x-goog-api-client"]),
+        stream_framing: Framing::Json,
+        ..Endpoint::post(passed.name, passed.operation, passed.format, &format!("/models/{{model}}:{}", passed.method))
+    }
+}
 
 fn chat_route(place: &str, before: &str, stream: bool) -> Route {
     let (name, method, format) = if stream {
@@ -256,8 +297,10 @@ mod tests {
     #[test]
     fn each_route_has_an_endpoint_of_its_format() {
         let manifest = manifest();
-        for route in manifest.routes.iter().filter(|route| route.operation == "chat") {
-            let endpoint = manifest.endpoints.iter().find(|endpoint| endpoint.format == route.format).unwrap();
+        for route in manifest.routes.iter().filter(|route| route.operation != "models") {
+            let mut endpoints = manifest.endpoints.iter().filter(|endpoint| endpoint.format == route.format);
+            let endpoint = endpoints.next().unwrap();
+            assert_eq!((&endpoint.operation, endpoints.next().is_none()), (&route.operation, true), "{}", route.name);
             assert_eq!(endpoint.path.contains("alt=sse"), matches!(route.stream, Location::Always), "{}", route.name);
         }
     }

@@ -71,10 +71,21 @@ pub fn searches(model: &str, grounding: &RawValue) -> u64 {
     if catalogue::traits(model).searches_by_query { queries } else { queries.min(1) }
 }
 
-/// Writes `usageMetadata`: `own` where the answer was this API's, else the totals.
-pub fn write(writer: &mut Writer, usage: Option<&Usage>, own: Option<&str>) {
+/// Writes `usageMetadata` with the cost: `own` where the answer was this API's, else the totals.
+pub fn write(writer: &mut Writer, usage: Option<&Usage>, own: Option<&str>, reply: &Reply) {
     if let Some(own) = own {
-        writer.member_raw(EXTRA, own);
+        writer.key(EXTRA);
+        match own.trim().strip_prefix('{').and_then(|own| own.strip_suffix('}')).filter(|_| reply.cost.is_some()) {
+            Some(members) => {
+                writer.begin_object();
+                if !members.trim().is_empty() {
+                    writer.raw(members.trim());
+                }
+                reply.write_cost(writer);
+                writer.end_object();
+            }
+            None => writer.raw(own),
+        }
         return;
     }
     let Some(usage) = usage else { return };
@@ -105,6 +116,7 @@ pub fn write(writer: &mut Writer, usage: Option<&Usage>, own: Option<&str>) {
     writer.member_number("totalTokenCount", prompt + usage.output);
     details(writer, "promptTokensDetails", prompt, usage.audio_input);
     details(writer, "candidatesTokensDetails", spoken, usage.audio_output);
+    reply.write_cost(writer);
     writer.end_object();
 }
 
@@ -146,13 +158,46 @@ mod tests {
         assert_eq!(searches("gemini-2.5-pro", &RawValue::from_string("{}".to_owned()).unwrap()), 0);
     }
 
+    fn reply(cost: Option<portcullis_plugin::dialect::Cost>) -> Reply {
+        Reply {
+            route: "chat".to_owned(),
+            requested_model: "m".to_owned(),
+            stream_usage: true,
+            provider: "p".to_owned(),
+            strategy: "explicit".to_owned(),
+            cost,
+            account: None,
+        }
+    }
+
+    #[test]
+    fn the_cost_stands_beside_the_counts() {
+        let cost = portcullis_plugin::dialect::Cost { input: 1_000_000, output: 500 };
+        for (own, expected) in [
+            (
+                "{}",
+                r#"{"usageMetadata":{"cost_usd_total":0.0010005,"cost_usd_input":0.001,"cost_usd_output":0.0000005}}"#,
+            ),
+            (
+                r#"{ "promptTokenCount": 3 }"#,
+                r#"{"usageMetadata":{"promptTokenCount": 3,"cost_usd_total":0.0010005,"cost_usd_input":0.001,"cost_usd_output":0.0000005}}"#,
+            ),
+        ] {
+            let mut writer = Writer::new();
+            writer.begin_object();
+            write(&mut writer, None, Some(own), &reply(Some(cost)));
+            writer.end_object();
+            assert_eq!(writer.finish(), expected);
+        }
+    }
+
     proptest! {
         #[test]
         fn counts_come_back(input in 0_u64..1 << 40, cache_read in 0_u64..1 << 40, reasoning in 0_u64..1 << 40, spoken in 0_u64..1 << 40, audio in 0_u64..100) {
             let usage = Usage { input: input + audio, cache_read, output: reasoning + spoken + audio, reasoning, audio_input: audio, audio_output: audio, ..Usage::default() };
             let mut writer = Writer::new();
             writer.begin_object();
-            write(&mut writer, Some(&usage), None);
+            write(&mut writer, Some(&usage), None, &reply(None));
             writer.end_object();
             let json: serde_json::Value = serde_json::from_str(&writer.finish()).unwrap();
             prop_assert_eq!(read(&json["usageMetadata"].to_string()), Some(usage));

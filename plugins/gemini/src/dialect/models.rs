@@ -24,6 +24,8 @@ pub fn encode(models: &[ModelEntry]) -> Json {
         if model.capabilities.iter().any(|capability| capability == "reasoning") {
             writer.member_bool("thinking", true);
         }
+        // Beside the protocol's members; the official SDKs pass over what they do not know.
+        model.write_details(&mut writer, "capabilities");
         writer.end_object();
     }
     writer.end_array();

@@ -25,22 +25,14 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> Json {
         writer.end_array();
     }
     let own = extra.iter().find(|field| field.name == usage::EXTRA).map(|field| &*field.value);
-    usage::write(&mut writer, response.usage.as_ref(), own);
+    usage::write(&mut writer, response.usage.as_ref(), own, reply);
     head(&mut writer, context, reply, &response.id, &response.model);
-    for field in extra.iter().filter(|field| field.name != usage::EXTRA) {
+    for field in extra.iter().filter(|field| field.name != usage::EXTRA && !reply.replaces(&field.name)) {
         writer.member_raw(&field.name, &field.value);
     }
-    account(&mut writer, reply);
+    reply.write_account(&mut writer, extra);
     writer.end_object();
     writer.finish()
-}
-
-/// What the gateway says of the answer's way, where it is to. The official SDKs pass over members they do not know.
-pub fn account(writer: &mut Writer, reply: &Reply) {
-    if let Some(account) = &reply.account {
-        writer.member_raw("metadata", &account.metadata);
-        writer.member_raw("x-llm-gateway", &account.gateway);
-    }
 }
 
 /// The members that answers and chunks share.

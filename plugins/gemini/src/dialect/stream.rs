@@ -352,9 +352,12 @@ impl Encoder<'_> {
             }
             writer.end_array();
         }
-        usage::write(&mut writer, self.state.usage.as_ref(), self.state.own_usage.as_deref());
-        write::fields(&mut writer, &std::mem::take(&mut self.state.extra));
-        response::account(&mut writer, self.reply);
+        usage::write(&mut writer, self.state.usage.as_ref(), self.state.own_usage.as_deref(), self.reply);
+        let extra = std::mem::take(&mut self.state.extra);
+        for field in extra.iter().filter(|field| !self.reply.replaces(&field.name)) {
+            writer.member_raw(&field.name, &field.value);
+        }
+        self.reply.write_account(&mut writer, &extra);
         self.push(writer);
     }
 }

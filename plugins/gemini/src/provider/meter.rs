@@ -44,12 +44,13 @@ struct WirePart {
     function_call: Option<serde::de::IgnoredAny>,
 }
 
-pub fn read(metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure> {
+/// Reads an answer of `endpoint`. What is not generated has no finish.
+pub fn read(endpoint: &str, metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure> {
     for frame in frames.iter().filter(|frame| !frame.data.is_empty()) {
         let wire: WireAnswer = json::parse_upstream(&frame.data)?;
         answer(metered, wire);
     }
-    if last {
+    if last && matches!(endpoint, "generate" | "stream") {
         let finished = !metered.finishes.is_empty() && metered.finishes.iter().all(|finish| !is_pending(finish));
         metered.finishes.retain(|finish| !is_pending(finish));
         if !finished && metered.failure.is_none() {

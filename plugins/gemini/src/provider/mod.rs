@@ -45,7 +45,14 @@ impl Provider for Gemini {
         error::decode(context, head, body)
     }
 
-    fn meter(&self, _: &Context, _: &str, metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), Failure> {
-        meter::read(metered, frames, last)
+    fn meter(
+        &self,
+        _: &Context,
+        endpoint: &str,
+        metered: &mut Metered,
+        frames: &[Frame],
+        last: bool,
+    ) -> Result<(), Failure> {
+        meter::read(endpoint, metered, frames, last)
     }
 }

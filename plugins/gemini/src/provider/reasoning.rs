@@ -123,7 +123,7 @@ mod tests {
             ("gemini-3.8-flash", "high", Some("high"), None, ""),
             ("gemini-3.8-flash", "minimal", Some("low"), None, "approximated reasoning.effort"),
             ("gemini-3.6-flash", "minimal", Some("minimal"), None, ""),
-            ("gemini-3-pro-preview", "medium", Some("low"), None, "approximated reasoning.effort"),
+            ("gemini-3.1-pro-preview", "xhigh", Some("high"), None, "approximated reasoning.effort"),
             ("gemini-4-argon", "max", Some("high"), None, "approximated reasoning.effort"),
             ("gemini-4-argon", "none", Some("low"), None, "approximated reasoning"),
             ("gemini-4-argon", "turbo", None, None, "dropped reasoning.effort"),
