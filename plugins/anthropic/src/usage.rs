@@ -74,8 +74,13 @@ impl WireUsage {
     }
 }
 
-/// Writes the member `usage`, with every count the protocol's clients read.
-pub fn write<'a>(writer: &mut Writer, usage: &Usage, extra: impl IntoIterator<Item = &'a Field>) {
+/// Writes the member `usage`, with every count the protocol's clients read, and whatever else the caller has for it.
+pub fn write<'a>(
+    writer: &mut Writer,
+    usage: &Usage,
+    extra: impl IntoIterator<Item = &'a Field>,
+    more: impl FnOnce(&mut Writer),
+) {
     writer.key("usage");
     writer.begin_object();
     writer.member_number("input_tokens", usage.input);
@@ -107,6 +112,7 @@ pub fn write<'a>(writer: &mut Writer, usage: &Usage, extra: impl IntoIterator<It
         writer.member_number("web_fetch_requests", 0);
         writer.end_object();
     }
+    more(writer);
     writer.end_object();
 }
 
@@ -155,7 +161,7 @@ mod tests {
             };
             let mut writer = Writer::new();
             writer.begin_object();
-            write(&mut writer, &usage, []);
+            write(&mut writer, &usage, [], |_| {});
             writer.end_object();
             let text = writer.finish();
             let inner = text.strip_prefix(r#"{"usage":"#).and_then(|text| text.strip_suffix('}')).unwrap();

@@ -5,6 +5,9 @@ use portcullis_plugin::prelude::*;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// The protocol's own `capabilities` is an object with a verdict on every feature that it knows, which the catalogue has not.
+const CAPABILITIES: &str = "capability_names";
+
 /// All of them on one page. `lifecycle` is required by the 2.x SDKs; a model the gateway offers is active.
 pub fn encode(models: &[ModelEntry]) -> Json {
     let mut writer = Writer::with_capacity(64 + models.len() * 200);
@@ -20,6 +23,7 @@ pub fn encode(models: &[ModelEntry]) -> Json {
         writer.member_string("lifecycle", "active");
         limit(&mut writer, "max_input_tokens", model.context);
         limit(&mut writer, "max_tokens", model.max_output);
+        model.write_details(&mut writer, CAPABILITIES);
         writer.end_object();
     }
     writer.end_array();

@@ -29,10 +29,11 @@ pub fn encode(context: &Context, reply: &Reply, response: Response) -> Json {
     }
     stop_sequence(&mut writer, finish.as_ref());
     let extra = if native { &response.extra[..] } else { &[] };
-    for field in extra.iter().filter(|field| !field.name.starts_with(usage::EXTRA)) {
+    for field in extra.iter().filter(|field| !field.name.starts_with(usage::EXTRA) && !reply.replaces(&field.name)) {
         writer.member_raw(&field.name, &field.value);
     }
-    usage::write(&mut writer, &response.usage.unwrap_or_default(), extra);
+    usage::write(&mut writer, &response.usage.unwrap_or_default(), extra, |writer| reply.write_cost(writer));
+    reply.write_account(&mut writer, extra);
     writer.end_object();
     writer.finish()
 }

@@ -182,7 +182,7 @@ impl Encoder<'_> {
         for field in extra.iter().filter(|field| !field.name.starts_with(usage::EXTRA)) {
             writer.member_raw(&field.name, &field.value);
         }
-        usage::write(&mut writer, &self.state.usage, extra);
+        usage::write(&mut writer, &self.state.usage, extra, |_| {});
         writer.end_object();
         writer.end_object();
         self.push("message_start", writer);
@@ -412,10 +412,14 @@ impl Encoder<'_> {
             writer.member_raw(&field.name, &field.value);
         }
         writer.end_object();
-        for field in extra.iter().filter(|field| !in_delta(field) && !field.name.starts_with(usage::EXTRA)) {
+        let beside = |field: &&Field| {
+            !in_delta(field) && !field.name.starts_with(usage::EXTRA) && !self.reply.replaces(&field.name)
+        };
+        for field in extra.iter().filter(beside) {
             writer.member_raw(&field.name, &field.value);
         }
-        usage::write(&mut writer, &self.state.usage, &extra);
+        usage::write(&mut writer, &self.state.usage, &extra, |writer| self.reply.write_cost(writer));
+        self.reply.write_account(&mut writer, &extra);
         writer.end_object();
         self.push("message_delta", writer);
         self.frames.push(Frame::named("message_stop", r#"{"type":"message_stop"}"#));

@@ -43,6 +43,7 @@ pub fn models(models: &[ModelEntry]) -> String {
         writer.member_string("object", "model");
         writer.member_number("created", model.created);
         writer.member_string("owned_by", &model.provider);
+        model.write_details(&mut writer, "capabilities");
         writer.end_object();
     }
     writer.end_array();

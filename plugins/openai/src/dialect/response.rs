@@ -29,11 +29,12 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
     writer.end_array();
     if let Some(counted) = &response.usage {
         writer.key("usage");
-        usage::write(&mut writer, counted);
+        usage::write(&mut writer, counted, |writer| reply.write_cost(writer));
     }
-    if own {
-        write_fields(&mut writer, response.extra.iter().filter(|field| !OWN.contains(&field.name.as_str())));
-    }
+    let extra = if own { &response.extra[..] } else { &[] };
+    let written = |field: &&Field| !OWN.contains(&field.name.as_str()) && !reply.replaces(&field.name);
+    write_fields(&mut writer, extra.iter().filter(written));
+    reply.write_account(&mut writer, extra);
     writer.end_object();
     writer.finish()
 }

@@ -3,6 +3,10 @@
 //! Invariants: a choice's first chunk names its role; tool calls are numbered from 0 within a choice in order of appearance;
 //! usage is sent once, in a chunk without choices before `[DONE]`, and only where the client asked; after an error nothing
 //! follows. Members of a chunk that a client's accumulator joins (`format` of reasoning details) are sent once.
+//!
+//! What the answer says of its way through the gateway is known at its end and stands in the usage chunk, else in the chunk with
+//! the finish reason, which waits for it: a chunk of its own, without choices, is what clients that did not ask for usage do not
+//! expect.
 
 use portcullis_plugin::ir::{
     Content, Context, Event, Failure, Field, Frame, Part, PartKind, PartStart, Position, StreamStart, Usage,
@@ -26,6 +30,8 @@ pub struct State {
     format: String,
     choices: Vec<ChoiceState>,
     usage: Option<Usage>,
+    /// The chunk with the finish reason, as long as nothing follows it.
+    held: Option<String>,
     failed: bool,
 }
 
@@ -109,10 +115,11 @@ impl Encoder<'_> {
                 self.role(finish.choice, false);
                 self.choice(finish.choice).parts.clear();
                 self.chunk(finish.choice, |_| {}, Some(reason), None);
+                self.state.held = self.frames.pop().map(|frame| frame.data);
             }
             Event::Error(failure) => {
                 self.state.failed = true;
-                self.frames.push(Frame::data(error::document(&failure)));
+                self.push(error::document(&failure));
             }
             Event::Extra(field) => self.extra(&field),
         }
@@ -185,7 +192,7 @@ impl Encoder<'_> {
             writer.null();
         }
         writer.end_object();
-        self.frames.push(Frame::data(writer.finish()));
+        self.push(writer.finish());
     }
 
     fn choice(&mut self, index: u32) -> &mut ChoiceState {
@@ -438,7 +445,7 @@ impl Encoder<'_> {
                 writer.end_array();
                 writer.member_raw(&field.name, &field.value);
                 writer.end_object();
-                self.frames.push(Frame::data(writer.finish()));
+                self.push(writer.finish());
             }
         }
     }
@@ -448,11 +455,24 @@ impl Encoder<'_> {
             let mut writer = self.begin();
             writer.end_array();
             writer.key("usage");
-            usage::write(&mut writer, &counted);
+            usage::write(&mut writer, &counted, |writer| self.reply.write_cost(writer));
+            self.reply.write_account(&mut writer, &[]);
             writer.end_object();
-            self.frames.push(Frame::data(writer.finish()));
+            self.push(writer.finish());
+        } else if let Some(held) = self.state.held.take() {
+            let mut writer = Writer::with_capacity(held.len() + 512);
+            writer.raw(held.strip_suffix('}').unwrap_or(&held));
+            self.reply.write_account(&mut writer, &[]);
+            writer.end_object();
+            self.push(writer.finish());
         }
-        self.frames.push(Frame::data("[DONE]"));
+        self.push("[DONE]");
+    }
+
+    /// The next frame, after the one that was held.
+    fn push(&mut self, data: impl Into<String>) {
+        self.frames.extend(self.state.held.take().map(Frame::data));
+        self.frames.push(Frame::data(data));
     }
 }
 

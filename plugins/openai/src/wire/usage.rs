@@ -65,8 +65,8 @@ impl WireUsage {
     }
 }
 
-/// Writes the wire's totals.
-pub fn write(writer: &mut Writer, usage: &Usage) {
+/// Writes the wire's totals, and whatever else the caller has for this object.
+pub fn write(writer: &mut Writer, usage: &Usage, more: impl FnOnce(&mut Writer)) {
     let prompt = usage.total_input();
     let written = usage.cache_write_short + usage.cache_write_long;
     writer.begin_object();
@@ -88,6 +88,7 @@ pub fn write(writer: &mut Writer, usage: &Usage) {
     writer.member_number("accepted_prediction_tokens", 0);
     writer.member_number("rejected_prediction_tokens", 0);
     writer.end_object();
+    more(writer);
     writer.end_object();
 }
 
@@ -137,7 +138,7 @@ mod tests {
                 ..Usage::default()
             };
             let mut writer = Writer::new();
-            write(&mut writer, &usage);
+            write(&mut writer, &usage, |_| {});
             prop_assert_eq!(count(&writer.finish()), usage);
         }
     }

@@ -53,9 +53,7 @@ fn merged(account: &Account, own: &[Field]) -> Option<String> {
     let own: Members = json::field(own, METADATA)?;
     let ours: Members = json::from_str(&account.metadata).ok()?;
     let lost = |field: &&Field| ours.extra.iter().all(|our| our.name != field.name);
-    if own.extra.iter().find(lost).is_none() {
-        return None;
-    }
+    own.extra.iter().find(lost)?;
     let mut writer = Writer::new();
     writer.begin_object();
     for field in own.extra.iter().filter(lost).chain(&ours.extra) {
@@ -67,14 +65,15 @@ fn merged(account: &Account, own: &[Field]) -> Option<String> {
 
 impl ModelEntry {
     /// Writes what the gateway knows of a model beyond its protocol's members into the object that is open: `context_length` and
-    /// `max_output_tokens` in tokens (null where not known), `capabilities`, `operations`, and `pricing`, whose `input` and `output`
-    /// are decimals of USD per token in strings (absent where not known).
-    pub fn write_details(&self, writer: &mut Writer) {
+    /// `max_output_tokens` in tokens (null where not known), `operations`, `pricing`, whose `input` and `output` are decimals of USD
+    /// per token in strings (absent where not known), and the list of capabilities under a name of the caller's, since some
+    /// protocols mean something else by `capabilities`.
+    pub fn write_details(&self, writer: &mut Writer, capabilities: &str) {
         for (name, tokens) in [("context_length", self.context), ("max_output_tokens", self.max_output)] {
             writer.key(name);
             if tokens == 0 { writer.null() } else { writer.number(tokens) }
         }
-        for (name, words) in [("capabilities", &self.capabilities), ("operations", &self.operations)] {
+        for (name, words) in [(capabilities, &self.capabilities), ("operations", &self.operations)] {
             writer.key(name);
             writer.begin_array();
             words.iter().for_each(|word| writer.string(word));
@@ -139,7 +138,10 @@ mod tests {
         let reply = reply(None, Some(Cost { input: 1, output: 1_500_000_000 }));
         let expected = r#"{"cost_usd_total":1.500000001,"cost_usd_input":0.000000001,"cost_usd_output":1.5}"#;
         assert_eq!(object(|writer| reply.write_cost(writer)), expected);
-        assert_eq!((usd(0), usd(2_000_000_000), usd(u64::MAX)), ("0".into(), "2".into(), "18446744073.709551615".into()));
+        assert_eq!(
+            (usd(0), usd(2_000_000_000), usd(u64::MAX)),
+            ("0".into(), "2".into(), "18446744073.709551615".into())
+        );
     }
 
     #[test]
@@ -182,9 +184,12 @@ mod tests {
             output_price: None,
         };
         let expected = r#"{"context_length":128000,"max_output_tokens":null,"capabilities":["tools","vision"],"operations":["chat"],"pricing":{"input":"0.0000025"}}"#;
-        assert_eq!(object(|writer| entry.write_details(writer)), expected);
+        assert_eq!(object(|writer| entry.write_details(writer, "capabilities")), expected);
         entry.output_price = Some(0);
-        assert!(object(|writer| entry.write_details(writer)).ends_with(r#""pricing":{"input":"0.0000025","output":"0"}}"#));
+        assert!(
+            object(|writer| entry.write_details(writer, "capabilities"))
+                .ends_with(r#""pricing":{"input":"0.0000025","output":"0"}}"#)
+        );
     }
 
     proptest! {
