@@ -17,10 +17,8 @@ pub fn run(argument: &ConfigArgument) -> Result<()> {
         None => println!("no configuration file: the defaults serve"),
     }
     for (name, provider) in &config.providers {
-        if provider.api_key.as_ref().is_some_and(portcullis_gateway::config::Secret::is_literal) {
-            println!(
-                "providers.{name}.api_key: warning: a secret stands in the file; prefer a reference, \"${{NAME}}\""
-            );
+        for (key, _) in provider.secrets().filter(|(_, secret)| secret.is_literal()) {
+            println!("providers.{name}.{key}: warning: a secret stands in the file; prefer a reference, \"${{NAME}}\"");
         }
     }
     let runtime = running::runtime(&config)?;

@@ -84,6 +84,19 @@ impl<'de> Deserialize<'de> for AuthScheme {
 }
 
 impl ProviderConfig {
+    /// Every secret of the connection with the key it stands under.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &Secret)> {
+        let aws = self.aws.as_ref();
+        let all = [
+            ("api_key", self.api_key.as_ref()),
+            ("aws.access_key_id", aws.and_then(|aws| aws.access_key_id.as_ref())),
+            ("aws.secret_access_key", aws.and_then(|aws| aws.secret_access_key.as_ref())),
+            ("aws.session_token", aws.and_then(|aws| aws.session_token.as_ref())),
+            ("entra.client_secret", self.entra.as_ref().and_then(|entra| entra.client_secret.as_ref())),
+        ];
+        all.into_iter().filter_map(|(key, secret)| Some((key, secret?)))
+    }
+
     pub(super) fn resolve(&mut self, name: &str, environment: &dyn Environment) -> Result<(), ConfigError> {
         let place = |key: &str| format!("providers.{name}.{key}");
         if name.is_empty() || name.contains('/') {
@@ -188,6 +201,14 @@ mod tests {
         assert!(error.contains("providers.b.api_key"), "{error}");
         let error = resolved("[aws]\nprofile = \"x\"").unwrap_err();
         assert!(error.contains("providers.b.aws"), "{error}");
+    }
+
+    #[test]
+    fn a_literal_secret_is_found_wherever_it_stands() {
+        let keys = "[aws]\naccess_key_id = \"AKID\"\nsecret_access_key = \"s\"";
+        let config = resolved(&format!("auth = \"aws-sigv4\"\n{keys}")).unwrap();
+        let literal: Vec<_> = config.secrets().filter(|(_, secret)| secret.is_literal()).map(|(key, _)| key).collect();
+        assert_eq!(literal, ["aws.access_key_id", "aws.secret_access_key"]);
     }
 
     #[test]
