@@ -28,6 +28,8 @@ fn endpoint(name: &str, accept: &str) -> Endpoint {
         fixed_headers: vec![Pair::new("accept", accept)],
         answer_headers: list(&["x-amzn-requestid"]),
         model: Location::Path("model".to_owned()),
+        // S3's addresses aside, Bedrock reads no URL (service model: `ImageSource`, `DocumentSource`, …).
+        inline_media: list(&["image", "audio", "video", "document"]),
         // `metadata` has usage, `messageStop` the reason; exceptions are small and have a message.
         meter_frames: list(&["\"usage\"", "\"stopReason\"", "\"message\""]),
         stream_framing: Framing::AwsEventStream,
