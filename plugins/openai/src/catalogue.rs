@@ -1,98 +1,22 @@
-//! The models of OpenAI that speak Chat Completions, with their prices: `models.json`, read once when the plugin is described.
+//! The models of OpenAI, with their prices: `models.json`, read once when the plugin is described.
 //!
 //! Prices are pico-USD per token, which is micro-USD per million tokens, at the standard service tier. A price is in force from
-//! its day; where the day is not known it is the first on which the model is known to have been sold. Retired models
-//! and those of other endpoints (`-pro`, `-codex`) are left out, and so are the search models: their fee for each call is not in
-//! the usage they report, and an unknown price is never $0.
+//! its day; where the day is not known it is the first on which the model is known to have been sold. Retired models are left
+//! out, and so are the search models of Chat Completions: their fee for each call is not in the usage they report, and an
+//! unknown price is never $0. A web search of the Responses API is reported and has its price (nano-USD).
 //!
 //! Besides the contract's capabilities, the catalogue says which efforts beyond `low`, `medium` and `high` a model has
-//! (`effort:none`, `effort:minimal`, `effort:xhigh`, `effort:max`), that it refuses function tools beside an effort
-//! (`tools-effort:default`) or beside any effort but an explicit `none` (`tools-effort:none`), and whether it takes `sampling`.
+//! (`effort:none`, `effort:minimal`, `effort:xhigh`, `effort:max`) or that it has `high` alone (`effort:only-high`), that it refuses
+//! function tools beside an effort on Chat Completions (`tools-effort:default`) or beside any effort but an explicit `none`
+//! (`tools-effort:none`), whether it takes `sampling`, that the Responses API's built-in tools and background mode reach it
+//! (`responses-tools`, `background`), and that no other API does (`endpoint:responses`: those that the official Python package,
+//! 3.51, lists in `responses_model.py` beside the chat models, and their successors).
 
-use portcullis_plugin::manifest::{Model, Price, Quality, Rates, Tier};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Catalogue {
-    price_source: String,
-    quality_source: String,
-    models: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    id: String,
-    aliases: Vec<String>,
-    context: u32,
-    max_output: u32,
-    capabilities: Vec<String>,
-    quality: Option<f32>,
-    prices: Vec<EntryPrice>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryPrice {
-    effective: String,
-    rates: EntryRates,
-    #[serde(default)]
-    tiers: Vec<EntryTier>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryTier {
-    above: u64,
-    rates: EntryRates,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryRates {
-    input: u64,
-    output: u64,
-    cache_read: Option<u64>,
-    cache_write_short: Option<u64>,
-    audio_input: Option<u64>,
-    audio_output: Option<u64>,
-}
-
-impl EntryRates {
-    fn rates(&self) -> Rates {
-        Rates {
-            cache_read: self.cache_read,
-            cache_write_short: self.cache_write_short,
-            audio_input: self.audio_input,
-            audio_output: self.audio_output,
-            ..Rates::tokens(self.input, self.output)
-        }
-    }
-}
+use portcullis_openai_chat::catalogue;
+use portcullis_plugin::manifest::Model;
 
 pub fn models() -> Vec<Model> {
-    let catalogue: Catalogue = serde_json::from_str(include_str!("models.json")).expect("the plugin's own catalogue");
-    let Catalogue { price_source, quality_source, models } = catalogue;
-    let price = |price: EntryPrice| Price {
-        effective: price.effective,
-        source: price_source.clone(),
-        rates: price.rates.rates(),
-        tiers: price.tiers.iter().map(|tier| Tier { above: tier.above, rates: tier.rates.rates() }).collect(),
-    };
-    models
-        .into_iter()
-        .map(|entry| Model {
-            id: entry.id,
-            aliases: entry.aliases,
-            operations: vec!["chat".to_owned()],
-            context: entry.context,
-            max_output: entry.max_output,
-            capabilities: entry.capabilities,
-            quality: entry.quality.map(|score| Quality { score, source: quality_source.clone() }),
-            prices: entry.prices.into_iter().map(price).collect(),
-        })
-        .collect()
+    catalogue::models(include_str!("models.json"))
 }
 
 #[cfg(test)]

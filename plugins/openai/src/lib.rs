@@ -1,28 +1,21 @@
 //! OpenAI Chat Completions and Responses, as client protocols and as a provider. Their wire formats are called `openai-chat` and
 //! `openai-responses`.
 //!
-//! `wire` holds the documents both sides share; `dialect` turns a client's requests into the internal representation
-//! and answers into its documents; `provider` does the same towards OpenAI and servers compatible with it. Conversions are pure
-//! functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes. [`responses`] is the same
+//! [`wire`] holds the documents both sides share; `dialect` turns a client's requests into the internal representation
+//! and answers into its documents; [`provider`], with `wire` from the library that compatible providers share, does the same towards
+//! OpenAI. Conversions are pure functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes. [`responses`] is the same
 //! for the other protocol; `state` keeps the two apart within a stream.
 
 mod catalogue;
 mod config;
 pub mod dialect;
 mod manifest;
-pub mod provider;
 pub mod responses;
 mod state;
-pub mod wire;
 
+pub use portcullis_openai_chat::{CUSTOM_TOOL, REASONING_FORMAT, provider, wire};
 use portcullis_plugin::prelude::*;
 use portcullis_plugin::provider::Metered as Meter;
-
-/// The `carry` field of a tool call whose input is free text, in streams, where the call's record has no place for it.
-pub const CUSTOM_TOOL: &str = "openai.custom-tool";
-
-/// The `carry` field that names the format a streamed reasoning part was signed for, where it is not the stream's own.
-pub const REASONING_FORMAT: &str = "openai.reasoning-format";
 
 pub struct OpenAi {
     config: config::Config,

@@ -401,7 +401,7 @@ impl Encoder<'_> {
 }
 
 /// The effort that a budget of thinking tokens comes nearest to.
-pub(crate) fn effort_of(budget: u32) -> &'static str {
+pub fn effort_of(budget: u32) -> &'static str {
     match budget {
         0 => "none",
         1..=1024 => "low",

@@ -37,20 +37,20 @@ fn call_id(context: &Context, choice: u32, call: u32) -> String {
 }
 
 /// FNV-1a: stable across builds, which the standard hasher does not promise.
-pub(crate) struct Fnv(u64);
+pub struct Fnv(u64);
 
 impl Fnv {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Fnv(0xcbf2_9ce4_8422_2325)
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
 
-    pub(crate) fn value(&self) -> u64 {
+    pub fn value(&self) -> u64 {
         self.0
     }
 }
