@@ -69,21 +69,26 @@ fn features() -> FeatureMap {
         need("json-object", Condition::equals("/text/format/type", r#""json_object""#)),
         need("background", Condition::equals("/background", "true")),
     ];
-    // Tools that run at the provider.
+    // Tools that run at the provider: which of them a model has is the provider's to say.
     let built_in = [
-        ("web-search", "web_search"),
-        ("web-search", "web_search_2025_08_26"),
-        ("web-search", "web_search_preview"),
-        ("web-search", "web_search_preview_2025_03_11"),
-        ("file-search", "file_search"),
-        ("code-interpreter", "code_interpreter"),
-        ("image-generation", "image_generation"),
-        ("mcp", "mcp"),
-        ("computer-use", "computer"),
-        ("computer-use", "computer_use_preview"),
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+        "file_search",
+        "code_interpreter",
+        "image_generation",
+        "mcp",
+        "computer",
+        "computer_use_preview",
+        "local_shell",
+        "shell",
+        "apply_patch",
+        "tool_search",
+        "programmatic_tool_calling",
     ];
-    for (capability, kind) in built_in {
-        needs.push(need(capability, Condition::equals("/tools/*/type", &format!("\"{kind}\""))));
+    for kind in built_in {
+        needs.push(need("responses-tools", Condition::equals("/tools/*/type", &format!("\"{kind}\""))));
     }
     FeatureMap {
         tool_names: list(&["/tools/*/name", "/tools/*/tools/*/name"]),

@@ -41,8 +41,7 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
         error,
         output: &output,
         usage: response.usage.as_ref(),
-        cost: reply.cost.as_ref(),
-        account: reply.account.as_ref(),
+        reply: Some(reply),
         extra: if own { &response.extra } else { &[] },
     }
     .write(&mut writer);

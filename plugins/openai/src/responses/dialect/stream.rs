@@ -224,8 +224,7 @@ impl Encoder<'_> {
             error,
             output,
             usage: usage.as_ref(),
-            cost: self.reply.cost.as_ref().filter(|_| with_usage),
-            account: self.reply.account.as_ref().filter(|_| with_usage),
+            reply: Some(self.reply).filter(|_| with_usage),
             extra: &extra,
         }
         .write(&mut response);

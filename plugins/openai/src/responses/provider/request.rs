@@ -8,17 +8,17 @@
 //! - There are no stop sequences, penalties, seeds or several answers here.
 
 use portcullis_plugin::ir::{
-    Failure, FailureKind, Field, FunctionTool, Note, RawItem, Request, ResponseFormat, Tool, ToolChoice,
+    Failure, FailureKind, Field, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice,
 };
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::Target;
-use serde::Deserialize;
 
 use super::input::{Input, custom_calls, instructions};
 use crate::provider::message::note;
 use crate::provider::request::effort_of;
 use crate::responses::FORMAT;
 use crate::responses::wire::request::{FORMAT_MEMBER, REASONING_MEMBER, TEXT_MEMBER, is_nested};
+use crate::responses::wire::tools;
 use crate::wire::{self, write_fields, write_nested};
 
 /// Chat Completions' own fields that this API has too, by the same name and with the same meaning.
@@ -67,62 +67,6 @@ struct Encoder<'a> {
     notes: Vec<Note>,
 }
 
-/// A tool or choice of Chat Completions that this API writes flat: `{"type":"custom","custom":{…}}`.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ChatCustom {
-    custom: Option<Custom>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Custom {
-    name: String,
-    description: Option<String>,
-    format: Option<CustomFormat>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct CustomFormat {
-    grammar: Option<Grammar>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Grammar {
-    definition: String,
-    syntax: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ChatAllowed {
-    allowed_tools: Option<Allowed>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Allowed {
-    mode: String,
-    tools: Vec<AllowedTool>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AllowedTool {
-    #[serde(rename = "type")]
-    kind: String,
-    function: Option<Named>,
-    custom: Option<Named>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Named {
-    name: String,
-}
-
 impl Encoder<'_> {
     fn has(&self, capability: &str) -> bool {
         self.target.capabilities.iter().any(|known| known == capability)
@@ -146,7 +90,7 @@ impl Encoder<'_> {
             let text = match tool {
                 Tool::Function(function) => Some(self.function(function)),
                 Tool::Other(item) if item.format == FORMAT => Some(item.value.clone()),
-                Tool::Other(item) => chat_custom(item),
+                Tool::Other(item) => tools::from_chat(item),
             };
             match (text, tool) {
                 (Some(text), _) => written.push(text),
@@ -209,7 +153,7 @@ impl Encoder<'_> {
                 self.writer.member_raw("tool_choice", &choice);
             }
             ToolChoice::Other(item) if item.format == FORMAT => self.writer.member_raw("tool_choice", &item.value),
-            ToolChoice::Other(item) => match chat_choice(item) {
+            ToolChoice::Other(item) => match tools::choice_from_chat(item) {
                 Some(choice) => self.writer.member_raw("tool_choice", &choice),
                 None => self.note("dropped", "tool_choice"),
             },
@@ -452,65 +396,4 @@ impl Encoder<'_> {
             }
         }
     }
-}
-
-/// A custom tool of Chat Completions.
-fn chat_custom(item: &RawItem) -> Option<String> {
-    if item.format != wire::FORMAT || item.kind != "custom" {
-        return None;
-    }
-    let custom = json::from_str::<ChatCustom>(&item.value).ok()?.custom?;
-    let mut writer = Writer::with_capacity(item.value.len());
-    writer.begin_object();
-    writer.member_string("type", "custom");
-    writer.member_string("name", &custom.name);
-    if let Some(description) = &custom.description {
-        writer.member_string("description", description);
-    }
-    if let Some(grammar) = custom.format.and_then(|format| format.grammar) {
-        writer.key("format");
-        writer.begin_object();
-        writer.member_string("type", "grammar");
-        writer.member_string("syntax", &grammar.syntax);
-        writer.member_string("definition", &grammar.definition);
-        writer.end_object();
-    }
-    writer.end_object();
-    Some(writer.finish())
-}
-
-/// A choice of Chat Completions that names a custom tool or the tools that are allowed.
-fn chat_choice(item: &RawItem) -> Option<String> {
-    if item.format != wire::FORMAT {
-        return None;
-    }
-    let mut writer = Writer::with_capacity(item.value.len());
-    match item.kind.as_str() {
-        "custom" => {
-            let custom = json::from_str::<ChatCustom>(&item.value).ok()?.custom?;
-            writer.begin_object();
-            writer.member_string("type", "custom");
-            writer.member_string("name", &custom.name);
-            writer.end_object();
-        }
-        "allowed_tools" => {
-            let allowed = json::from_str::<ChatAllowed>(&item.value).ok()?.allowed_tools?;
-            writer.begin_object();
-            writer.member_string("type", "allowed_tools");
-            writer.member_string("mode", &allowed.mode);
-            writer.key("tools");
-            writer.begin_array();
-            for tool in &allowed.tools {
-                let named = tool.function.as_ref().or(tool.custom.as_ref())?;
-                writer.begin_object();
-                writer.member_string("type", &tool.kind);
-                writer.member_string("name", &named.name);
-                writer.end_object();
-            }
-            writer.end_array();
-            writer.end_object();
-        }
-        _ => return None,
-    }
-    Some(writer.finish())
 }

@@ -1,8 +1,9 @@
 //! The `response` object: a whole answer, and what several events of a stream hold.
 
-use portcullis_plugin::dialect::{Account, Cost};
+use portcullis_plugin::dialect::Account;
 use portcullis_plugin::ir::{Field, Finish, FinishReason, Usage};
 use portcullis_plugin::json::{self, Writer};
+use portcullis_plugin::prelude::Reply;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -150,9 +151,8 @@ pub struct Document<'a> {
     /// The items, without brackets.
     pub output: &'a str,
     pub usage: Option<&'a Usage>,
-    pub cost: Option<&'a Cost>,
-    /// What the answer says of its way through the gateway.
-    pub account: Option<&'a Account>,
+    /// What the answer says of its cost and its way through the gateway, once it is whole.
+    pub reply: Option<&'a Reply>,
     pub extra: &'a [Field],
 }
 
@@ -192,10 +192,11 @@ impl Document<'_> {
         writer.end_array();
         writer.key("usage");
         match self.usage {
-            Some(counted) => usage::write(writer, counted, self.cost),
+            Some(counted) => usage::write(writer, counted, self.reply),
             None => writer.null(),
         }
-        let replaced = |name: &str| name == "metadata" && self.account.is_some();
+        let account = self.reply.and_then(|reply| reply.account.as_ref());
+        let replaced = |name: &str| self.reply.is_some_and(|reply| reply.replaces(name));
         for (name, value) in DEFAULTS {
             if !replaced(name) && !self.extra.iter().any(|field| field.name == *name) {
                 writer.member_raw(name, value);
@@ -205,7 +206,7 @@ impl Document<'_> {
         for field in self.extra.iter().filter(written) {
             writer.member_raw(&field.name, &field.value);
         }
-        if let Some(account) = self.account {
+        if let Some(account) = account {
             self.metadata(writer, account);
             writer.member_raw("x-llm-gateway", &account.gateway);
         }

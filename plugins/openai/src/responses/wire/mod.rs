@@ -6,6 +6,7 @@ pub mod item;
 pub mod output;
 pub mod proof;
 pub mod request;
+pub mod tools;
 pub mod usage;
 
 use portcullis_plugin::ir::{Field, Part};

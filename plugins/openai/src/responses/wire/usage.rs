@@ -1,8 +1,8 @@
 //! Token counts. The wire counts cached tokens as input and reasoning as output; the internal representation counts each once.
 
-use portcullis_plugin::dialect::Cost;
 use portcullis_plugin::ir::Usage;
 use portcullis_plugin::json::Writer;
+use portcullis_plugin::prelude::Reply;
 use serde::Deserialize;
 
 /// `usage` as it stands on the wire. Unknown members (OpenRouter's costs) are passed over.
@@ -60,7 +60,7 @@ impl WireUsage {
 }
 
 /// Writes the wire's totals, and what they cost where that is known.
-pub fn write(writer: &mut Writer, usage: &Usage, cost: Option<&Cost>) {
+pub fn write(writer: &mut Writer, usage: &Usage, reply: Option<&Reply>) {
     let input = usage.total_input();
     writer.begin_object();
     writer.member_number("input_tokens", input);
@@ -82,20 +82,10 @@ pub fn write(writer: &mut Writer, usage: &Usage, cost: Option<&Cost>) {
     writer.member_number("reasoning_tokens", usage.reasoning);
     writer.end_object();
     writer.member_number("total_tokens", input + usage.output);
-    if let Some(cost) = cost {
-        let total = cost.input.saturating_add(cost.output);
-        for (name, nano) in [("total", total), ("input", cost.input), ("output", cost.output)] {
-            writer.member_raw(&format!("cost_usd_{name}"), &usd(nano));
-        }
+    if let Some(reply) = reply {
+        reply.write_cost(writer);
     }
     writer.end_object();
-}
-
-/// nano-USD as a JSON number of USD, exactly.
-fn usd(nano: u64) -> String {
-    let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
-    let text = text.trim_end_matches('0');
-    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -114,13 +104,6 @@ mod tests {
         );
         assert_eq!((usage.input, usage.cache_read, usage.cache_write_long, usage.reasoning), (0, 1, 0, 2));
         assert_eq!(count("{}"), Usage::default());
-    }
-
-    #[test]
-    fn money_is_exact() {
-        for (nano, expected) in [(0, "0.0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (20_000_000_000, "20.0")] {
-            assert_eq!(usd(nano), expected);
-        }
     }
 
     proptest! {
