@@ -1,6 +1,7 @@
 //! Black-box tests that are quick; the long ones are in files of their own.
 
 mod config;
+mod credentials;
 mod faults;
 mod guard;
 mod http;
