@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Name;
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
@@ -49,9 +49,10 @@ pub struct Route {
     pub operation: Name,
     pub method: Method,
     template: Vec<Segment>,
-    pub when_header: Option<HeaderName>,
+    when_header: Option<WhenHeader>,
     pub format: Name,
     pub model: Place,
+    pub auto_when: Vec<Condition>,
     pub stream: Place,
     pub output_limit: Vec<Pointer>,
     pub reencode_when: Vec<Condition>,
@@ -111,8 +112,12 @@ impl RouteTable {
                 table.routes.push(Arc::new(route));
             }
         }
-        // A route that asks for a header is the more particular one.
-        table.routes.sort_by_key(|route| route.when_header.is_none());
+        // A route that asks for a header is the more particular one, and one that asks for its value more so.
+        table.routes.sort_by_key(|route| match &route.when_header {
+            Some(WhenHeader { value: Some(_), .. }) => 0,
+            Some(WhenHeader { value: None, .. }) => 1,
+            None => 2,
+        });
         Ok(table)
     }
 
@@ -120,7 +125,7 @@ impl RouteTable {
     pub fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, NoRoute> {
         let mut other_method = None;
         for route in &self.routes {
-            if route.when_header.as_ref().is_some_and(|header| !headers.contains_key(header)) {
+            if route.when_header.as_ref().is_some_and(|header| !header.holds(headers)) {
                 continue;
             }
             let Some(parameters) = route.parameters_of(path) else { continue };
@@ -141,7 +146,7 @@ impl RouteTable {
     /// and the error has the shape that most clients know.
     pub fn dialect_for(&self, headers: &HeaderMap) -> Option<&Arc<Plugin>> {
         let mut by_header = self.routes.iter().filter_map(|route| Some((route.when_header.as_ref()?, route)));
-        by_header.find(|(header, _)| headers.contains_key(*header)).map(|(_, route)| &route.plugin)
+        by_header.find(|(header, _)| header.holds(headers)).map(|(_, route)| &route.plugin)
     }
 }
 
@@ -200,10 +205,11 @@ impl Route {
             when_header: route
                 .when_header
                 .as_ref()
-                .map(|name| name.parse().map_err(|error| problem(name, &error)))
+                .map(|text| WhenHeader::parse(text).map_err(|error| problem(text, &error)))
                 .transpose()?,
             format: route.format.as_str().into(),
             model: place(&route.model)?,
+            auto_when: route.auto_when.iter().map(condition).collect::<Result<_, _>>()?,
             stream: place(&route.stream)?,
             output_limit: route.output_limit.iter().map(pointer).collect::<Result<_, _>>()?,
             reencode_when: route.reencode_when.iter().map(condition).collect::<Result<_, _>>()?,
@@ -240,6 +246,32 @@ impl Route {
             }
         }
         segments.next().is_none().then_some(parameters)
+    }
+}
+
+/// A header that a request must have for a route to be taken.
+#[derive(Debug, PartialEq, Eq)]
+struct WhenHeader {
+    name: HeaderName,
+    /// In lower case.
+    value: Option<String>,
+}
+
+impl WhenHeader {
+    /// `name`, or `name: value`.
+    fn parse(text: &str) -> Result<Self, http::Error> {
+        let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value.trim())));
+        let value = value.map(|value| HeaderValue::from_str(value).map(|_| value.to_ascii_lowercase())).transpose()?;
+        Ok(WhenHeader { name: name.parse()?, value })
+    }
+
+    fn holds(&self, headers: &HeaderMap) -> bool {
+        match &self.value {
+            None => headers.contains_key(&self.name),
+            Some(value) => {
+                headers.get_all(&self.name).iter().any(|given| given.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+            }
+        }
     }
 }
 
@@ -328,6 +360,29 @@ mod tests {
         assert!(of("/{a}:one").overlaps(&of("/{b}:one")));
         assert!(!of("/{a}:one").overlaps(&of("/{b}:two")));
         assert!(!of("/{a}:one").overlaps(&of("/x:two")));
+    }
+
+    #[test]
+    fn a_header_is_asked_for_by_name_or_by_value() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect()
+        };
+        let (named, valued) = (WhenHeader::parse("x-a").unwrap(), WhenHeader::parse("X-A: Flat").unwrap());
+        for (given, by_name, by_value) in [
+            (headers(&[]), false, false),
+            (headers(&[("x-b", "flat")]), false, false),
+            (headers(&[("x-a", "other")]), true, false),
+            (headers(&[("x-a", "flatter")]), true, false),
+            (headers(&[("x-a", "FLAT")]), true, true),
+        ] {
+            assert_eq!((named.holds(&given), valued.holds(&given)), (by_name, by_value), "{given:?}");
+        }
+        for bad in ["", "a b", ": flat", "x-a: a\u{7f}b"] {
+            assert!(WhenHeader::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

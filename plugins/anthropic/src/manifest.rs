@@ -32,6 +32,7 @@ fn chat_route() -> Route {
         when_header: None,
         format: FORMAT.to_owned(),
         model: Location::Body("/model".to_owned()),
+        auto_when: Vec::new(),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_tokens"]),
         // A guard changed this reasoning: the API would refuse it, and encoding drops it.
@@ -55,6 +56,7 @@ fn models_route() -> Route {
         when_header: Some("anthropic-version".to_owned()),
         format: FORMAT.to_owned(),
         model: Location::Absent,
+        auto_when: Vec::new(),
         stream: Location::Absent,
         output_limit: Vec::new(),
         reencode_when: Vec::new(),

@@ -2,18 +2,24 @@
 
 use portcullis_plugin::ir::Condition;
 use portcullis_plugin::manifest::{
-    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap,
-    UsageFlag, list,
+    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap, list,
 };
 
+use portcullis_openai_chat::operations::{self, answer_headers, usage_flag};
 use crate::wire::FORMAT;
 use crate::{catalogue, responses};
 
 pub fn manifest() -> Manifest {
     let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";
     Manifest {
-        routes: vec![chat_route(), responses::manifest::route(), models_route()],
-        endpoints: vec![chat_endpoint(), responses::manifest::endpoint(answer_headers())],
+        routes: [chat_route(), responses::manifest::route(), models_route()]
+            .into_iter()
+            .chain(operations::routes())
+            .collect(),
+        endpoints: [chat_endpoint(), responses::manifest::endpoint(answer_headers())]
+            .into_iter()
+            .chain(operations::endpoints(operations::KINDS))
+            .collect(),
         models: catalogue::models(),
         suggestion: Some(Suggestion {
             base_url: "https://api.openai.com/v1".to_owned(),
@@ -33,6 +39,7 @@ fn chat_route() -> Route {
         when_header: None,
         format: FORMAT.to_owned(),
         model: Location::Body("/model".to_owned()),
+        auto_when: Vec::new(),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_completion_tokens", "/max_tokens"]),
         reencode_when: vec![
@@ -62,6 +69,7 @@ fn models_route() -> Route {
         when_header: None,
         format: FORMAT.to_owned(),
         model: Location::Absent,
+        auto_when: Vec::new(),
         stream: Location::Absent,
         output_limit: Vec::new(),
         reencode_when: Vec::new(),
@@ -189,20 +197,6 @@ fn derived(member: &str) -> Vec<String> {
     vec!["/choices/*/logprobs".to_owned(), format!("/choices/*/{member}/reasoning_details/*/signature")]
 }
 
-/// Provider headers that tell a client how fast and how much it may go on.
-fn answer_headers() -> Vec<String> {
-    list(&[
-        "openai-processing-ms",
-        "openai-version",
-        "x-ratelimit-limit-requests",
-        "x-ratelimit-limit-tokens",
-        "x-ratelimit-remaining-requests",
-        "x-ratelimit-remaining-tokens",
-        "x-ratelimit-reset-requests",
-        "x-ratelimit-reset-tokens",
-    ])
-}
-
 fn chat_endpoint() -> Endpoint {
     Endpoint {
         name: "chat".to_owned(),
@@ -217,11 +211,7 @@ fn chat_endpoint() -> Endpoint {
         forward_headers: list(&["openai-beta"]),
         answer_headers: answer_headers(),
         model: Location::Body("/model".to_owned()),
-        usage_flag: Some(UsageFlag {
-            at: "/stream_options/include_usage".to_owned(),
-            value: "true".to_owned(),
-            frame: vec![Condition::equals("/choices", "[]"), Condition::present("/usage")],
-        }),
+        usage_flag: Some(usage_flag()),
         meter_frames: list(&[
             "\"usage\":{",
             "\"usage\": {",

@@ -66,6 +66,7 @@ impl Route {
             when_header: None,
             format: format.to_owned(),
             model,
+            auto_when: Vec::new(),
             stream: Location::Absent,
             output_limit: Vec::new(),
             reencode_when: Vec::new(),

@@ -53,18 +53,7 @@ impl Facts {
         let in_body = |pointer: &Pointer| locate(&top, body, pointer);
         let parameter = |name: &str| path.iter().find(|pair| pair.name == name).map(|pair| pair.value.clone());
         let (model, model_at) = match &route.model {
-            Place::Body(at) => match in_body(at) {
-                Some(range) => {
-                    let model = string_in(&body[range.clone()])
-                        .ok_or_else(|| invalid(Some("model"), "`model` is not a string".to_owned()))?;
-                    (model.into_owned(), Some(range))
-                }
-                None if route.translates() => {
-                    return Err(invalid(Some("model"), "`model` is missing".to_owned()));
-                }
-                // Optional in some protocols (moderations, images).
-                None => (ANY_MODEL.to_owned(), None),
-            },
+            Place::Body(at) => model_in(route, &top, body, at)?,
             Place::Path(name) => (parameter(name).unwrap_or_default(), None),
             Place::Absent | Place::Always | Place::Form(_) => (String::new(), None),
         };
@@ -180,10 +169,31 @@ impl Facts {
         let top = TopLevel::scan(body).map_err(|error| invalid(None, error.to_string()))?;
         self.reencode = reencode(route, &top, body);
         let Place::Body(at) = &route.model else { return Ok(()) };
-        let range = locate(&top, body, at).ok_or_else(|| invalid(Some("model"), "`model` is missing".to_owned()))?;
-        self.model = string_in(&body[range.clone()]).unwrap_or_default().into_owned();
-        self.model_at = Some(range);
+        (self.model, self.model_at) = model_in(route, &top, body, at)?;
         Ok(())
+    }
+}
+
+/// The model that a body names or leaves to the gateway, and where it stands.
+fn model_in(
+    route: &Route,
+    top: &TopLevel<'_>,
+    body: &str,
+    at: &Pointer,
+) -> Result<(String, Option<Range<usize>>), types::Failure> {
+    let range = locate(top, body, at);
+    if route.auto_when.iter().any(|when| holds(top, body, when)) {
+        return Ok((ANY_MODEL.to_owned(), range));
+    }
+    match range {
+        Some(range) => {
+            let model = string_in(&body[range.clone()])
+                .ok_or_else(|| invalid(Some("model"), "`model` is not a string".to_owned()))?;
+            Ok((model.into_owned(), Some(range)))
+        }
+        None if route.translates() => Err(invalid(Some("model"), "`model` is missing".to_owned())),
+        // Optional in some protocols (moderations, images).
+        None => Ok((ANY_MODEL.to_owned(), None)),
     }
 }
 
