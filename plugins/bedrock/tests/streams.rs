@@ -116,6 +116,49 @@ proptest! {
     }
 }
 
+/// A message of an event stream, byte for byte as AWS documents it ("Event stream encoding", Amazon Transcribe developer guide).
+fn message(headers: &[(&str, &str)], payload: &str) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    for (name, value) in headers {
+        encoded.push(name.len() as u8);
+        encoded.extend_from_slice(name.as_bytes());
+        encoded.push(7);
+        encoded.extend_from_slice(&(value.len() as u16).to_be_bytes());
+        encoded.extend_from_slice(value.as_bytes());
+    }
+    let mut out = Vec::new();
+    out.extend_from_slice(&((16 + encoded.len() + payload.len()) as u32).to_be_bytes());
+    out.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
+    out.extend_from_slice(&crc32fast::hash(&out).to_be_bytes());
+    out.extend_from_slice(&encoded);
+    out.extend_from_slice(payload.as_bytes());
+    out.extend_from_slice(&crc32fast::hash(&out).to_be_bytes());
+    out
+}
+
+#[test]
+fn exceptions_and_errors_on_the_wire_are_failures() {
+    let exception = [(":exception-type", "throttlingException"), (":message-type", "exception")];
+    let error = [(":error-code", "InternalFailure"), (":error-message", "oops"), (":message-type", "error")];
+    for (headers, payload, kind) in [
+        (&exception[..], r#"{"message":"Too many requests"}"#, FailureKind::RateLimited),
+        (&error, "", FailureKind::Unavailable),
+    ] {
+        let mut stream =
+            message(&[(":event-type", "messageStart"), (":message-type", "event")], r#"{"role":"assistant"}"#);
+        stream.extend(message(headers, payload));
+        let (mut splitter, mut frames) = (portcullis_wire::framing::aws::Splitter::default(), Vec::new());
+        for byte in stream {
+            splitter.push(&bytes::Bytes::copy_from_slice(&[byte]), &mut frames).expect("frames");
+        }
+        let frames = frames.iter().map(|frame| Frame::named(frame.event(), frame.data())).collect();
+        let events = decode(frames);
+        let Some(Event::Error(failure)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(failure.kind, kind);
+        assert_eq!(events.len(), 2, "nothing follows: {events:?}");
+    }
+}
+
 #[test]
 fn a_server_tools_item_is_bounded() {
     let start = json!({"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": "n", "type": "server_tool_use"}}});

@@ -40,9 +40,10 @@ pub fn exception(name: &str, payload: &str) -> Failure {
     of(Some(bare(name)), json::from_str(payload).unwrap_or_default(), 0)
 }
 
-/// Whether a frame of this name ends the stream with an error.
+/// Whether a frame of this name ends the stream with an error: an exception of the service model (`throttlingException`), or the code of
+/// an error that it does not model (`InternalFailure`). Events begin with a small letter and have other names.
 pub fn is_exception(event: &str) -> bool {
-    event.ends_with("Exception") || event.ends_with("Error")
+    event.ends_with("Exception") || event.starts_with(|first: char| first.is_ascii_uppercase())
 }
 
 /// `ValidationException:http://internal.amazon.com/…` and `com.amazon.coral.service#ValidationException` are one name.
