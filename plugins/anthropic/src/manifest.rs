@@ -179,12 +179,14 @@ fn opaque_block(at: &str) -> Vec<String> {
 fn answer_texts() -> TextMap {
     let mut opaque = opaque("");
     opaque.extend(opaque_block("/content/*"));
+    opaque.extend(account_strings());
     TextMap { opaque, derived: list(&["/content/*/signature"]), ..TextMap::plain() }
 }
 
 fn stream_texts() -> TextMap {
     let mut opaque = opaque("/message");
     opaque.extend(opaque_block("/content_block"));
+    opaque.extend(account_strings());
     opaque.extend(list(&[
         "/type",
         "/error/type",

@@ -57,5 +57,7 @@ fn chat_route() -> Route {
 
 /// Strings that providers and the gateway mint.
 fn opaque() -> Vec<String> {
-    list(&["/id", "/model", "/provider", "/route_method", "/finish_reason"])
+    let mut patterns = account_strings();
+    patterns.extend(list(&["/id", "/model", "/provider", "/route_method", "/finish_reason"]));
+    patterns
 }

@@ -2,12 +2,13 @@
 
 use portcullis_plugin::ir::Condition;
 use portcullis_plugin::manifest::{
-    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap, list,
+    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap,
+    list,
 };
 
-use portcullis_openai_chat::operations::{self, answer_headers, usage_flag};
 use crate::wire::FORMAT;
 use crate::{catalogue, responses};
+use portcullis_openai_chat::operations::{self, answer_headers, usage_flag};
 
 pub fn manifest() -> Manifest {
     let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";
@@ -189,6 +190,7 @@ fn opaque(member: &str) -> Vec<String> {
         "reasoning_details/*/data",
     ];
     patterns.extend(inside.iter().map(|path| format!("/choices/*/{member}/{path}")));
+    patterns.extend(portcullis_plugin::manifest::account_strings());
     patterns
 }
 

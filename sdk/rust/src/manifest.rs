@@ -159,3 +159,17 @@ pub(crate) fn strings(items: &[&str]) -> Vec<String> {
 pub fn list(items: &[&str]) -> Vec<String> {
     strings(items)
 }
+
+/// The gateway's own strings in what [`Reply::write_account`](crate::dialect::Reply::write_account) writes, for `opaque` of a text map:
+/// a guard that took a request's id for somebody's number would spoil it.
+pub fn account_strings() -> Vec<String> {
+    strings(&[
+        "/x-llm-gateway/*",
+        "/metadata/requested_model",
+        "/metadata/requested_provider",
+        "/metadata/used_model",
+        "/metadata/used_provider",
+        "/metadata/underlying_used_model",
+        "/metadata/routing/*/*",
+    ])
+}
