@@ -4,6 +4,8 @@
 //! of Anthropic's is sold twice: by geography (`us.`, `eu.`, …, which are aliases of the bare id) and, a tenth cheaper, worldwide
 //! (`global.`, a model of its own here). A price is in force from the day the model came with that price; where it is not known, from the
 //! month of the list. Limits and structured output were checked against PyPI's litellm 1.109.1.
+//! Three things that cost more cannot be said in the contract's rates: service tiers other than the default, latency-optimised inference
+//! and guardrails.
 //!
 //! Besides the contract's capabilities, the catalogue says of Claude how it thinks (`thinking:budget`, `thinking:adaptive`), that it
 //! thinks unasked and how it is kept from it (`thinking:unasked`; `thinking:off`, `thinking:between-tools`, `thinking:always`), its efforts
