@@ -19,7 +19,9 @@ pub fn manifest() -> Manifest {
             });
         }
     }
-    routes.push(models_route());
+    routes.push(models_route("models", "/v1beta/models", None));
+    // OpenAI's path too; the official SDKs name themselves with every request.
+    routes.push(models_route("stable-models", "/v1/models", Some("x-goog-api-client")));
     Manifest {
         access: Access::WRITE,
         routes,
@@ -41,10 +43,12 @@ pub fn manifest() -> Manifest {
     }
 }
 
-/// Where clients look for models: those of AI Studio, and those that were written for Vertex AI
+/// Where clients look for models: those of AI Studio, of both versions (`google-genai` asks `v1` from 3.0 on), and those that were
+/// written for Vertex AI
 /// (<https://docs.cloud.google.com/gemini-enterprise-agent-platform/reference/rest>).
 const PLACES: &[(&str, &str)] = &[
     ("chat", "/v1beta/models/{model}"),
+    ("stable", "/v1/models/{model}"),
     ("vertex", "/v1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
     ("vertex-beta", "/v1beta1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
 ];
@@ -101,11 +105,12 @@ fn chat_route(place: &str, before: &str, stream: bool) -> Route {
     }
 }
 
-fn models_route() -> Route {
+fn models_route(name: &str, path: &str, header: Option<&str>) -> Route {
     Route {
         method: "GET".to_owned(),
+        when_header: header.map(str::to_owned),
         stream_framing: Framing::Json,
-        ..Route::post("models", "models", FORMAT, "/v1beta/models", Location::Absent)
+        ..Route::post(name, "models", FORMAT, path, Location::Absent)
     }
 }
 
