@@ -79,11 +79,13 @@ pub struct Catalog {
 
 impl Catalog {
     /// Joins the operator's connections with the provider plugins' catalogues. A connection whose plugin is not loaded is
-    /// left out with a warning: dropping the plugin in brings it to life.
+    /// left out with a warning: dropping the plugin in brings it to life. What credentials the `former` catalogue has fetched is
+    /// kept where the configuration asks for the same.
     pub fn build(
         config: &Config,
         plugins: &[Arc<Plugin>],
         health_of: &dyn Fn(&str) -> Arc<Health>,
+        former: Option<&Catalog>,
     ) -> Result<Self, String> {
         let mut catalog = Catalog::default();
         for price in &config.pricing.price {
@@ -96,7 +98,9 @@ impl Catalog {
                 tracing::warn!(provider = %name, plugin = %provider.plugin, "no such provider plugin is loaded");
                 continue;
             };
-            let connection = Arc::new(connect(name, provider, plugin, health_of(name))?);
+            let before = former.and_then(|former| former.connections.get(&**name)).map(|before| &before.credential);
+            let credential = Credential::of(name, provider, before)?;
+            let connection = Arc::new(connect(name, provider, plugin, health_of(name), credential)?);
             for model in catalog.models_of(&connection, provider) {
                 catalog.add(Offer {
                     connection: Arc::clone(&connection),
@@ -255,6 +259,7 @@ fn connect(
     provider: &ProviderConfig,
     plugin: &Arc<Plugin>,
     health: Arc<Health>,
+    credential: Credential,
 ) -> Result<Connection, String> {
     let address =
         Address::parse(&provider.base_url).ok_or_else(|| format!("providers.{name}.base_url is not a URL"))?;
@@ -264,7 +269,7 @@ fn connect(
         name: name.into(),
         plugin: Arc::clone(plugin),
         address: Arc::new(address),
-        credential: Credential::of(name, provider)?,
+        credential,
         region: provider.region.clone(),
         stream_usage: provider.stream_usage,
         shared_objects: provider.shared_objects,

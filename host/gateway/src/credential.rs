@@ -21,7 +21,7 @@ use http_body_util::Full;
 
 pub use error::CredentialError;
 
-use crate::config::{AuthScheme, ProviderConfig};
+use crate::config::{AuthScheme, AwsConfig, EntraConfig, GoogleConfig, ProviderConfig};
 use crate::upstream::{Address, Pool};
 use cache::Cached;
 
@@ -38,10 +38,18 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// A `former` credential that is fetched the same way is kept, with what it has fetched: a swap or a reload asks nobody.
+    ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn of(name: &str, provider: &ProviderConfig) -> Result<Self, String> {
-        let fetched = |kind| Ok(Credential::Fetched(Arc::new(Authority { connection: name.to_owned(), kind })));
+    pub fn of(name: &str, provider: &ProviderConfig, former: Option<&Credential>) -> Result<Self, String> {
+        let origin = Origin::of(provider);
+        if let Some(Credential::Fetched(authority)) = former
+            && authority.origin == origin
+        {
+            return Ok(Credential::Fetched(Arc::clone(authority)));
+        }
+        let fetched = |kind| Ok(Credential::Fetched(Arc::new(Authority { connection: name.to_owned(), origin, kind })));
         let key = provider.api_key.as_ref().map(|key| key.expose());
         let header = |header: &HeaderName, value: &str| {
             let value = sensitive(value).ok_or_else(|| format!("providers.{name}.api_key is no header value"))?;
@@ -79,7 +87,24 @@ impl Credential {
 pub struct Authority {
     /// For the log.
     connection: String,
+    origin: Origin,
     kind: Kind,
+}
+
+/// Where a credential comes from.
+#[derive(PartialEq, Eq)]
+struct Origin {
+    scheme: AuthScheme,
+    aws: Option<AwsConfig>,
+    google: Option<GoogleConfig>,
+    entra: Option<EntraConfig>,
+}
+
+impl Origin {
+    fn of(provider: &ProviderConfig) -> Self {
+        let ProviderConfig { auth, aws, google, entra, .. } = provider.clone();
+        Origin { scheme: auth, aws, google, entra }
+    }
 }
 
 enum Kind {
@@ -133,6 +158,45 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, former: Option<&Credential>) -> Credential {
+        let text = format!("plugin = \"p\"\nbase_url = \"https://x.example\"\n{text}");
+        let mut config: ProviderConfig = toml::from_str(&text).unwrap();
+        config.resolve("x", &std::collections::HashMap::<&str, &str>::new()).unwrap();
+        Credential::of("x", &config, former).ok().unwrap()
+    }
+
+    #[test]
+    fn words_are_put_where_the_scheme_says() {
+        let Credential::Header(name, value) = of("api_key = \"k\"", None) else { panic!("no header") };
+        assert_eq!((name.as_str(), value.to_str().unwrap(), value.is_sensitive()), ("authorization", "Bearer k", true));
+        let Credential::Header(name, value) = of("api_key = \"k\"\nauth = \"header:api-key\"", None) else {
+            panic!("no header")
+        };
+        assert_eq!((name.as_str(), value.to_str().unwrap(), value.is_sensitive()), ("api-key", "k", true));
+        let Credential::Query(pair) = of("api_key = \"a&b\"\nauth = \"query:key\"", None) else { panic!("no query") };
+        assert_eq!(pair, "key=a%26b");
+        assert!(matches!(of("", None), Credential::None));
+    }
+
+    #[test]
+    fn what_is_fetched_outlives_a_reload_that_does_not_change_it() {
+        let text =
+            |profile: &str| format!("auth = \"aws-sigv4\"\naws = {{ region = \"r-1\", profile = \"{profile}\" }}");
+        let authority = |credential: &Credential| match credential {
+            Credential::Fetched(authority) => Arc::as_ptr(authority),
+            _ => panic!("not fetched"),
+        };
+        let first = of(&text("a"), None);
+        assert_eq!(authority(&of(&text("a"), Some(&first))), authority(&first));
+        assert_ne!(authority(&of(&text("b"), Some(&first))), authority(&first));
+        assert!(matches!(of("", Some(&first)), Credential::None));
+    }
 }
 
 #[cfg(test)]

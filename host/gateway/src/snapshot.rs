@@ -61,7 +61,12 @@ impl Snapshot {
                 .filter(|former| Arc::ptr_eq(&former.config, &config) && former.has_same(Role::Provider, plugins))
             {
                 Some(former) => Arc::clone(&former.catalog),
-                None => Arc::new(Catalog::build(&config, plugins, &|name| health.of(name, || Health::new(settings)))?),
+                None => Arc::new(Catalog::build(
+                    &config,
+                    plugins,
+                    &|name| health.of(name, || Health::new(settings)),
+                    former.map(|former| &*former.catalog),
+                )?),
             },
             policies: stages(Role::Policy),
             guards: stages(Role::Guard),

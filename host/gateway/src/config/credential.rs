@@ -9,7 +9,7 @@ use super::{ConfigError, Environment, Secret};
 
 /// For `auth = "aws-sigv4"`. All keys are optional: without any, credentials come from the environment, the profile's file, the
 /// container's service or the instance's, whichever is there first.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AwsConfig {
     /// An access key's id, with `secret_access_key`. References to the environment: `"${AWS_ACCESS_KEY_ID}"`.
@@ -29,7 +29,7 @@ pub struct AwsConfig {
 
 /// What the environment says of AWS credentials
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html>).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AwsEnvironment {
     /// `AWS_PROFILE`.
     pub profile: Option<String>,
@@ -135,7 +135,7 @@ fn region_of(host: &str) -> Option<String> {
 
 /// For `auth = "google-service-account"`. Without a key file, `GOOGLE_APPLICATION_CREDENTIALS` names it; without that, tokens come
 /// from the metadata server (workload identity).
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GoogleConfig {
     /// A service account's key file (JSON).
@@ -157,7 +157,7 @@ impl GoogleConfig {
 
 /// For `auth = "azure-entra"`: an application's client credentials. What is left out comes from `AZURE_TENANT_ID`,
 /// `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntraConfig {
     pub tenant: Option<String>,

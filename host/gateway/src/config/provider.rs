@@ -97,7 +97,7 @@ impl ProviderConfig {
         all.into_iter().filter_map(|(key, secret)| Some((key, secret?)))
     }
 
-    pub(super) fn resolve(&mut self, name: &str, environment: &dyn Environment) -> Result<(), ConfigError> {
+    pub(crate) fn resolve(&mut self, name: &str, environment: &dyn Environment) -> Result<(), ConfigError> {
         let place = |key: &str| format!("providers.{name}.{key}");
         if name.is_empty() || name.contains('/') {
             return Err(ConfigError::invalid(place(""), "a connection's name is not empty and holds no `/`"));
