@@ -1,0 +1,33 @@
+//! What did not cross, each once.
+
+use portcullis_plugin::ir::Note;
+
+#[derive(Debug, Default)]
+pub struct Notes(Vec<Note>);
+
+impl Notes {
+    pub fn add(&mut self, code: &str, subject: &str) {
+        if !self.0.iter().any(|note| note.code == code && note.subject == subject) {
+            self.0.push(Note::new(code, subject));
+        }
+    }
+
+    /// The API has no place for it.
+    pub fn dropped(&mut self, subject: &str) {
+        self.add("dropped", subject);
+    }
+
+    /// It crossed as something near.
+    pub fn approximated(&mut self, subject: &str) {
+        self.add("approximated", subject);
+    }
+
+    /// A number was moved into the range the API takes.
+    pub fn clamped(&mut self, subject: &str) {
+        self.add("clamped", subject);
+    }
+
+    pub fn into_vec(self) -> Vec<Note> {
+        self.0
+    }
+}
