@@ -178,11 +178,11 @@ fn through_a_responses_client_s_stream() {
     let frames = openai()
         .encode_events(&context(), &reply("responses"), &mut Default::default(), streamed(), true)
         .expect("frames");
-    let events = frames
+    let mut events = frames
         .iter()
         .filter(|frame| frame.data != "[DONE]")
         .map(|frame| serde_json::from_str::<Value>(&frame.data).expect("JSON"));
-    let done = events.filter(|event| event["type"] == "response.completed").last().expect("an end");
+    let done = events.rfind(|event| event["type"] == "response.completed").expect("an end");
     expect(responses_turn(&done["response"]["output"]), "stream");
 }
 
