@@ -25,6 +25,8 @@
 //! | `demo-error-stream` | half a stream, then an error in the protocol's own frame |
 //! | `demo-bench`, `demo-bench-stream-N` | precomputed answers that cost next to no CPU |
 //!
+//! Besides chat it has OpenAI's embeddings, moderations, speech, transcriptions and files, and `POST /v1/rerank`, in any model's name.
+//!
 //! Requests are checked as the real services check them where a gateway could get it wrong: required fields, tool results
 //! that belong to no call, an altered signature of reasoning.
 

@@ -23,6 +23,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::ask::Ask;
 use crate::behaviour::{Behaviour, Stall};
 use crate::bench::{Bench, Ready};
+use crate::openai::operations::{self, Files, Told};
 use crate::playback::{Counters, InFlight, Playback, Stats, Step};
 use crate::refusal::Refusal;
 use crate::{anthropic, openai, pace, reply};
@@ -102,6 +103,7 @@ struct Shared {
     counters: Arc<Counters>,
     received: Mutex<VecDeque<Received>>,
     bench: Bench,
+    files: Files,
 }
 
 /// What makes an answer unlike the last one.
@@ -157,6 +159,7 @@ pub fn serve(listener: TcpListener, options: Options) -> io::Result<Handle> {
         counters: Arc::default(),
         received: Mutex::default(),
         bench: Bench::default(),
+        files: Files::default(),
     });
     let accepting = tokio::spawn(accept(listener, shared.clone())).abort_handle();
     Ok(Handle { address, shared, accepting })
@@ -233,6 +236,9 @@ impl Shared {
                 answer(protocol, stamp, StatusCode::OK, "application/json", whole(&models, in_flight))
             }
             (method, path) => {
+                if let Some(told) = operations::answer(&self.files, &parts, &body, stamp) {
+                    return self.tell(told, stamp, in_flight);
+                }
                 let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("Invalid URL ({method} {path})"));
                 self.refuse(protocol, &refusal, stamp, in_flight)
             }
@@ -308,6 +314,19 @@ impl Shared {
         let steps = pace::whole(bytes, behaviour, &self.options);
         let body = Playback::partial(length, steps, in_flight);
         answer(protocol, stamp, StatusCode::OK, "application/json", body)
+    }
+
+    fn tell(&self, told: Result<Told, Refusal>, stamp: Stamp, in_flight: InFlight) -> Response<Playback> {
+        let (kind, body) = match told {
+            Ok(Told::Json(value)) => ("application/json", whole(&value, in_flight)),
+            Ok(Told::Bytes(kind, bytes)) => (kind, Playback::whole(bytes, in_flight)),
+            Ok(Told::Events(events)) => {
+                let steps = events.iter().map(|event| Step::Send(format!("data: {event}\n\n").into())).collect();
+                ("text/event-stream; charset=utf-8", Playback::stream(steps, in_flight))
+            }
+            Err(refusal) => return self.refuse(Protocol::OpenAi, &refusal, stamp, in_flight),
+        };
+        answer(Protocol::OpenAi, stamp, StatusCode::OK, kind, body)
     }
 
     fn authenticate(&self, headers: &HeaderMap, protocol: Protocol) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! The models of OpenAI, with their prices: `models.json`, read once when the plugin is described.
+//! The models of OpenAI, with their prices: `models.json`, and those of the other operations: `operations.json`.
 //!
 //! Prices are pico-USD per token, which is micro-USD per million tokens, at the standard service tier. A price is in force from
 //! its day; where the day is not known it is the first on which the model is known to have been sold. Retired models are left
@@ -16,7 +16,9 @@ use portcullis_openai_chat::catalogue;
 use portcullis_plugin::manifest::Model;
 
 pub fn models() -> Vec<Model> {
-    catalogue::models(include_str!("models.json"))
+    let mut models = catalogue::models(include_str!("models.json"));
+    models.extend(catalogue::models(include_str!("operations.json")));
+    models
 }
 
 #[cfg(test)]
@@ -31,11 +33,13 @@ mod tests {
             for name in std::iter::once(&model.id).chain(&model.aliases) {
                 assert!(names.insert(name.clone()), "{name} stands twice");
             }
-            assert!(model.max_output > 0 && model.max_output < model.context, "{}", model.id);
+            let chats = model.operations == ["chat"];
+            assert!(!chats || model.max_output > 0 && model.max_output < model.context, "{}", model.id);
             let days: Vec<_> = model.prices.iter().map(|price| &price.effective).collect();
             assert!(!days.is_empty() && days.is_sorted(), "{}", model.id);
             for price in &model.prices {
-                let (input, output) = (price.rates.input.unwrap(), price.rates.output.unwrap());
+                let input = price.rates.input.unwrap();
+                let output = if chats { price.rates.output.unwrap() } else { u64::MAX };
                 assert!(input < output && price.rates.cache_read.is_none_or(|read| read < input), "{}", model.id);
             }
         }

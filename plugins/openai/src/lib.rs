@@ -13,7 +13,7 @@ mod manifest;
 pub mod responses;
 mod state;
 
-pub use portcullis_openai_chat::{CUSTOM_TOOL, REASONING_FORMAT, provider, wire};
+pub use portcullis_openai_chat::{CUSTOM_TOOL, REASONING_FORMAT, operations, provider, wire};
 use portcullis_plugin::prelude::*;
 use portcullis_plugin::provider::Metered as Meter;
 
@@ -119,9 +119,10 @@ impl Provider for OpenAi {
         frames: &[Frame],
         last: bool,
     ) -> Result<(), Failure> {
-        match endpoint == responses::NAME {
-            true => responses::provider::meter::read(metered, frames, last),
-            false => provider::meter::read(metered, frames, last),
+        match endpoint {
+            responses::NAME => responses::provider::meter::read(metered, frames, last),
+            "chat" => provider::meter::read(metered, frames, last),
+            _ => operations::meter::read(endpoint, metered, frames, last),
         }
         Ok(())
     }

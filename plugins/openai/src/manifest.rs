@@ -6,9 +6,9 @@ use portcullis_plugin::manifest::{
     list,
 };
 
+use crate::operations::{self, answer_headers, usage_flag};
 use crate::wire::FORMAT;
 use crate::{catalogue, responses};
-use portcullis_openai_chat::operations::{self, answer_headers, usage_flag};
 
 pub fn manifest() -> Manifest {
     let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";

@@ -1,6 +1,7 @@
 //! OpenAI Chat Completions, as <https://platform.openai.com/docs/api-reference/chat> has it.
 
 pub mod error;
+pub mod operations;
 pub mod request;
 pub mod response;
 pub mod stream;
