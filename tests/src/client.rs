@@ -64,6 +64,13 @@ impl Client {
         connection.stream(path, body).await.expect("an answer's head")
     }
 
+    /// With further headers.
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut connection = Connection::open(self).await.expect("a connection");
+        let request = connection.request_with("POST", path, headers, body.into());
+        connection.send(request).await.expect("an answer")
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         let mut connection = Connection::open(self).await.expect("a connection");
         connection.get(path).await.expect("an answer")
@@ -153,7 +160,13 @@ impl Connection {
     }
 
     fn request(&self, method: &str, path: &str, body: Bytes) -> Request<Full<Bytes>> {
-        Request::builder()
+        self.request_with(method, path, &[], body)
+    }
+
+    fn request_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Request<Full<Bytes>> {
+        let builder = Request::builder();
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder
             .method(method)
             .uri(path)
             .header("host", "gateway")

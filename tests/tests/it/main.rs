@@ -1,11 +1,14 @@
 //! Black-box tests that are quick; the long ones are in files of their own.
 
+mod account;
 mod config;
 mod credentials;
 mod faults;
+mod flat;
 mod guard;
 mod http;
 mod keys;
+mod newcomer;
 mod observers;
 mod passthrough;
 mod receipts;
