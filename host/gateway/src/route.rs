@@ -1,5 +1,6 @@
 //! The routes of all dialects, as one table.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -71,7 +72,17 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    Parameter { before: String, name: String, after: String },
+    Parameter {
+        before: String,
+        name: String,
+        after: String,
+    },
+    /// `{+name}`: a parameter that may hold slashes (`provider/model`), and so as many segments as are left for it.
+    Spanning {
+        before: String,
+        name: String,
+        after: String,
+    },
 }
 
 /// A route with the values of its path parameters, still percent-encoded ones decoded.
@@ -163,7 +174,7 @@ impl Route {
             // Looking after one that was made, which alone is charged.
             "batches" => {
                 self.method != Method::POST
-                    || self.template.iter().any(|segment| matches!(segment, Segment::Parameter { .. }))
+                    || self.template.iter().any(|segment| !matches!(segment, Segment::Literal(_)))
             }
             _ => false,
         }
@@ -225,19 +236,28 @@ impl Route {
     }
 
     fn conflicts(&self, other: &Route) -> bool {
-        self.method == other.method
-            && self.when_header == other.when_header
-            && self.template.len() == other.template.len()
-            && self.template.iter().zip(&other.template).all(|(one, two)| one.overlaps(two))
+        self.method == other.method && self.when_header == other.when_header && overlap(&self.template, &other.template)
     }
 
     fn parameters_of(&self, path: &str) -> Option<Vec<(String, String)>> {
         let mut parameters = Vec::new();
-        let mut segments = path.strip_prefix('/')?.split('/');
+        let path = path.strip_prefix('/')?;
+        let mut segments = path.split('/');
         for expected in &self.template {
-            let segment = segments.next()?;
+            let segment = match expected {
+                Segment::Spanning { .. } => {
+                    let more = (path.split('/').count() + 1).checked_sub(self.template.len())?;
+                    segments.by_ref().take(more).collect::<Vec<_>>().join("/").into()
+                }
+                _ => Cow::Borrowed(segments.next()?),
+            };
             match expected {
-                Segment::Literal(text) if text == segment => {}
+                Segment::Spanning { before, name, after } => {
+                    let value = segment.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                    let parts: Option<Vec<_>> = value.split('/').map(decode_segment).collect();
+                    parameters.push((name.clone(), parts?.join("/")));
+                }
+                Segment::Literal(text) if *text == *segment => {}
                 Segment::Literal(_) => return None,
                 Segment::Parameter { before, name, after } => {
                     let value = segment.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
@@ -275,17 +295,46 @@ impl WhenHeader {
     }
 }
 
+/// Whether one path fits both. Where a parameter spans segments, all that could be under it counts as fitting.
+fn overlap(one: &[Segment], two: &[Segment]) -> bool {
+    let spans = |template: &[Segment]| template.iter().position(|segment| matches!(segment, Segment::Spanning { .. }));
+    let end = match (spans(one), spans(two)) {
+        (None, None) => return one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.overlaps(two)),
+        (Some(_), None) if two.len() < one.len() => return false,
+        (None, Some(_)) if one.len() < two.len() => return false,
+        (one, two) => one.into_iter().chain(two).min().unwrap_or(0),
+    };
+    let (Some(last_of_one), Some(last_of_two)) = (one.last(), two.last()) else { return false };
+    one.iter().zip(two).take(end).all(|(one, two)| one.overlaps(two)) && last_of_one.ends_alike(last_of_two)
+}
+
 impl Segment {
+    /// Whether one text can end as both do.
+    fn ends_alike(&self, other: &Segment) -> bool {
+        let end = |segment: &'_ Segment| match segment {
+            Segment::Literal(text) => text.clone(),
+            Segment::Parameter { after, .. } | Segment::Spanning { after, .. } => after.clone(),
+        };
+        let (one, two) = (end(self), end(other));
+        one.ends_with(&two) || two.ends_with(&one)
+    }
+
     fn overlaps(&self, other: &Segment) -> bool {
         match (self, other) {
             (Segment::Literal(one), Segment::Literal(two)) => one == two,
-            (Segment::Parameter { before, after, .. }, Segment::Literal(text))
-            | (Segment::Literal(text), Segment::Parameter { before, after, .. }) => {
-                text.len() > before.len() + after.len() && text.starts_with(before) && text.ends_with(after)
-            }
             (
-                Segment::Parameter { before: one, after: one_after, .. },
-                Segment::Parameter { before: two, after: two_after, .. },
+                Segment::Parameter { before, after, .. } | Segment::Spanning { before, after, .. },
+                Segment::Literal(text),
+            )
+            | (
+                Segment::Literal(text),
+                Segment::Parameter { before, after, .. } | Segment::Spanning { before, after, .. },
+            ) => text.len() > before.len() + after.len() && text.starts_with(before) && text.ends_with(after),
+            (
+                Segment::Parameter { before: one, after: one_after, .. }
+                | Segment::Spanning { before: one, after: one_after, .. },
+                Segment::Parameter { before: two, after: two_after, .. }
+                | Segment::Spanning { before: two, after: two_after, .. },
             ) => {
                 (one.starts_with(two.as_str()) || two.starts_with(one.as_str()))
                     && (one_after.ends_with(two_after.as_str()) || two_after.ends_with(one_after.as_str()))
@@ -301,7 +350,8 @@ fn template(path: &str) -> Result<Vec<Segment>, &'static str> {
     {
         return Err("the path is reserved for the gateway");
     }
-    rest.split('/')
+    let segments: Result<Vec<Segment>, &'static str> = rest
+        .split('/')
         .map(|segment| match segment.split_once('{') {
             None if segment.contains('}') => Err("an unmatched `}`"),
             None => Ok(Segment::Literal(segment.to_owned())),
@@ -310,10 +360,20 @@ fn template(path: &str) -> Result<Vec<Segment>, &'static str> {
                 if name.is_empty() || after.contains(['{', '}']) {
                     return Err("a segment holds one named parameter at most");
                 }
-                Ok(Segment::Parameter { before: before.to_owned(), name: name.to_owned(), after: after.to_owned() })
+                let (before, after) = (before.to_owned(), after.to_owned());
+                Ok(match name.strip_prefix('+') {
+                    Some("") => return Err("a parameter has a name"),
+                    Some(name) => Segment::Spanning { before, name: name.to_owned(), after },
+                    None => Segment::Parameter { before, name: name.to_owned(), after },
+                })
             }
         })
-        .collect()
+        .collect();
+    let segments = segments?;
+    if segments.iter().filter(|segment| matches!(segment, Segment::Spanning { .. })).count() > 1 {
+        return Err("a path holds one parameter that spans segments at most");
+    }
+    Ok(segments)
 }
 
 /// Percent-decodes a segment; `None` where it is empty or not UTF-8.
@@ -383,6 +443,18 @@ mod tests {
         for bad in ["", "a b", ": flat", "x-a: a\u{7f}b"] {
             assert!(WhenHeader::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_spanning_parameter_takes_what_is_left() {
+        let route = |path: &str| template(path).unwrap();
+        let generate = route("/v1beta/models/{+model}:generateContent");
+        assert!(template("/a/{+x}/{+y}").is_err() && template("/a/{+}").is_err());
+        assert!(overlap(&generate, &route("/v1beta/models/a/b/{x}:generateContent")));
+        assert!(overlap(&generate, &route("/v1beta/models/{model}:generateContent")));
+        assert!(!overlap(&generate, &route("/v1beta/models/{model}:countTokens")));
+        assert!(!overlap(&generate, &route("/v1beta/models")));
+        assert!(!overlap(&generate, &route("/v1/models/{+model}:generateContent")));
     }
 
     #[test]

@@ -47,10 +47,10 @@ pub fn manifest() -> Manifest {
 /// written for Vertex AI
 /// (<https://docs.cloud.google.com/gemini-enterprise-agent-platform/reference/rest>).
 const PLACES: &[(&str, &str)] = &[
-    ("chat", "/v1beta/models/{model}"),
-    ("stable", "/v1/models/{model}"),
-    ("vertex", "/v1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
-    ("vertex-beta", "/v1beta1/projects/{project}/locations/{location}/publishers/google/models/{model}"),
+    ("chat", "/v1beta/models/{+model}"),
+    ("stable", "/v1/models/{+model}"),
+    ("vertex", "/v1/projects/{project}/locations/{location}/publishers/google/models/{+model}"),
+    ("vertex-beta", "/v1beta1/projects/{project}/locations/{location}/publishers/google/models/{+model}"),
 ];
 
 /// A method whose documents nobody translates. Each has a format of its own, so that the host finds its endpoint.

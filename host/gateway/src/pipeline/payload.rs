@@ -83,7 +83,7 @@ impl Payload {
     fn readable(&self) -> Vec<(Range<usize>, &str)> {
         let places = match &self.content_type {
             None => Vec::new(),
-            Some(_) if self.fields.is_empty() => vec![0..self.bytes.len()],
+            Some(_) if self.fields.is_empty() => std::iter::once(0..self.bytes.len()).collect(),
             Some(_) => self.fields.iter().map(|field| field.content.clone()).collect(),
         };
         let text = |at: Range<usize>| Some((at.clone(), std::str::from_utf8(&self.bytes[at]).ok()?));
