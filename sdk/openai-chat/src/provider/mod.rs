@@ -39,9 +39,15 @@ fn call_id(context: &Context, choice: u32, call: u32) -> String {
 /// FNV-1a: stable across builds, which the standard hasher does not promise.
 pub struct Fnv(u64);
 
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
 impl Fnv {
     pub fn new() -> Self {
-        Fnv(0xcbf2_9ce4_8422_2325)
+        Self::default()
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
