@@ -29,7 +29,11 @@ pub fn manifest() -> Manifest {
             auth: "bearer".to_owned(),
             environment: "CO_API_KEY".to_owned(),
         }),
-        ..Manifest::new("cohere", env!("CARGO_PKG_VERSION"), "Cohere: chat, embeddings and rerank of its API, version 2")
+        ..Manifest::new(
+            "cohere",
+            env!("CARGO_PKG_VERSION"),
+            "Cohere: chat, embeddings and rerank of its API, version 2",
+        )
     }
 }
 

@@ -44,9 +44,9 @@ fn recordings() -> Vec<Recording> {
 }
 
 fn chats(stream: bool) -> impl Iterator<Item = Recording> {
-    recordings()
-        .into_iter()
-        .filter(move |recording| recording.operation == "v2/chat" && recording.status == 200 && recording.stream == stream)
+    recordings().into_iter().filter(move |recording| {
+        recording.operation == "v2/chat" && recording.status == 200 && recording.stream == stream
+    })
 }
 
 fn context() -> Context {
@@ -92,7 +92,8 @@ fn meter(endpoint: &str, frames: &[Frame]) -> Metered {
 
 /// A stream's events put together as the SDK's user does: the message, and what ended it.
 fn accumulate(frames: &[Frame]) -> (Value, Value) {
-    let (mut message, mut end) = (json!({"content": [], "tool_calls": [], "citations": [], "tool_plan": ""}), Value::Null);
+    let (mut message, mut end) =
+        (json!({"content": [], "tool_calls": [], "citations": [], "tool_plan": ""}), Value::Null);
     let append = |member: &mut Value, piece: &Value| {
         *member = json!(member.as_str().unwrap_or_default().to_owned() + piece.as_str().expect("text"));
     };

@@ -10,7 +10,8 @@ pub const EMBED: &str = "embed";
 /// Embeddings in OpenAI's.
 pub const EMBEDDINGS: &str = "embeddings";
 
-const SUMMARY: &str = "Ollama: models on machines of your own; list them under the provider, with prices (0 where they are free)";
+const SUMMARY: &str =
+    "Ollama: models on machines of your own; list them under the provider, with prices (0 where they are free)";
 
 pub fn manifest() -> Manifest {
     Manifest {
@@ -24,8 +25,9 @@ pub fn manifest() -> Manifest {
         ],
         suggestion: Some(Suggestion {
             base_url: "http://localhost:11434".to_owned(),
-            auth: "none".to_owned(),
-            environment: String::new(),
+            // For Ollama's cloud; a server of one's own asks for nothing.
+            auth: "bearer".to_owned(),
+            environment: "OLLAMA_API_KEY".to_owned(),
         }),
         ..Manifest::new("ollama", env!("CARGO_PKG_VERSION"), SUMMARY)
     }
@@ -34,8 +36,8 @@ pub fn manifest() -> Manifest {
 /// `POST /api/chat` (<https://docs.ollama.com/api/chat>).
 fn chat() -> Endpoint {
     Endpoint {
-        // The last line has the counts and the reason; errors have nothing else.
-        meter_frames: list(&["\"done\":true", "\"error\":"]),
+        // The last line has the counts and the reason, which does not tell of calls; errors have nothing else.
+        meter_frames: list(&["\"done\":true", "\"tool_calls\":", "\"error\":"]),
         stream_framing: Framing::Ndjson,
         // `images` holds base64 alone.
         inline_media: list(&["image"]),

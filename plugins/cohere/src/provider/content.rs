@@ -20,7 +20,7 @@ pub fn left_over(part: &Part, notes: &mut Notes) {
         notes.dropped(&format!("content.{}", field.name));
     }
     if part.cache.is_some() {
-        notes.dropped("cache");
+        notes.dropped("cache_control");
     }
 }
 
@@ -58,9 +58,7 @@ pub fn write(writer: &mut Writer, blocks: &[Block<'_>]) {
 /// A part of the user's: text and images (`Content` of the SDK). A document that is text is given as such.
 pub fn user<'a>(part: &'a Part, notes: &mut Notes) -> Option<Block<'a>> {
     let block = match &part.content {
-        Content::Text(text) | Content::Refusal(text) => {
-            (!text.is_empty()).then(|| Block::Text(Cow::Borrowed(text)))?
-        }
+        Content::Text(text) | Content::Refusal(text) => (!text.is_empty()).then(|| Block::Text(Cow::Borrowed(text)))?,
         Content::Image(media) => image(media, notes)?,
         Content::Document(Media { source: Source::Text(text), name, .. }) => {
             notes.approximated("messages.document");
@@ -158,7 +156,7 @@ fn result_part<'a>(part: &'a ResultPart, notes: &mut Notes) -> Option<Block<'a>>
         notes.dropped(&format!("tool_result.{}", field.name));
     }
     if part.cache.is_some() {
-        notes.dropped("cache");
+        notes.dropped("cache_control");
     }
     let dropped = match &part.content {
         ResultContent::Text(text) => return (!text.is_empty()).then(|| Block::Text(Cow::Borrowed(text))),
@@ -170,7 +168,11 @@ fn result_part<'a>(part: &'a ResultPart, notes: &mut Notes) -> Option<Block<'a>>
                 notes.dropped("tool_result.citations");
             }
             let text = found.texts.join("\n\n");
-            return Some(document(&[("title", Some(&found.title)), ("url", Some(&found.source)), ("text", Some(&text))]));
+            return Some(document(&[
+                ("title", Some(&found.title)),
+                ("url", Some(&found.source)),
+                ("text", Some(&text)),
+            ]));
         }
         ResultContent::Other(item) if item.format == FORMAT => return Some(Block::Raw(item.value.clone())),
         ResultContent::Other(item) => &item.kind,
@@ -183,7 +185,6 @@ fn result_part<'a>(part: &'a ResultPart, notes: &mut Notes) -> Option<Block<'a>>
 
 fn document(members: &[(&str, Option<&str>)]) -> Block<'static> {
     let members = members.iter().filter_map(|(name, value)| value.map(|value| (*name, value)));
-    let data: Vec<_> =
-        members.map(|(name, value)| format!("{}:{}", json::quote(name), json::quote(value))).collect();
+    let data: Vec<_> = members.map(|(name, value)| format!("{}:{}", json::quote(name), json::quote(value))).collect();
     Block::Raw(format!(r#"{{"type":"document","document":{{"data":{{{}}}}}}}"#, data.join(",")))
 }

@@ -95,8 +95,7 @@ mod tests {
     use super::*;
 
     fn decoded(status: u16, headers: &[(&str, &str)], body: &str) -> Failure {
-        let context =
-            Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false };
+        let context = Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false };
         let headers = headers.iter().map(|(name, value)| Pair::new(*name, *value)).collect();
         decode(&context, &AnswerHead { endpoint: "chat".to_owned(), status, headers }, body)
     }
@@ -105,7 +104,11 @@ mod tests {
     fn every_status_has_its_kind() {
         for (status, message, expected) in [
             (400, "invalid request: list of documents must not be empty", FailureKind::InvalidRequest),
-            (400, "too many tokens: total number of tokens in the prompt cannot exceed 4081", FailureKind::ContextLength),
+            (
+                400,
+                "too many tokens: total number of tokens in the prompt cannot exceed 4081",
+                FailureKind::ContextLength,
+            ),
             (400, "too many tokens: max tokens must be less than or equal to 4096", FailureKind::ContextLength),
             (400, "invalid request: model 'x' is not supported by the generate API", FailureKind::UnsupportedFeature),
             (400, "invalid request: response_format is not supported with RAG.", FailureKind::UnsupportedFeature),

@@ -115,17 +115,18 @@ impl<'a> Said<'a> {
                 if text.is_empty() {
                     return Ok(());
                 }
-                let cited = part.carry.iter().find(|field| field.name == CITATIONS);
+                // A stream's come in several fields.
+                let mut cited = part.carry.iter().filter(|field| field.name == CITATIONS);
                 if calling {
                     notes.approximated("messages.text");
-                    if cited.is_some() {
+                    if cited.next().is_some() {
                         notes.dropped(CITATIONS);
                     }
                     self.add_plan(text);
                 } else {
                     let at = self.blocks.len();
-                    let cited = cited.and_then(|field| json::from_str::<Vec<Box<RawValue>>>(&field.value).ok());
-                    self.citations.extend(cited.into_iter().flatten().map(|raw| (at, raw)));
+                    let lists = cited.filter_map(|field| json::from_str::<Vec<Box<RawValue>>>(&field.value).ok());
+                    self.citations.extend(lists.flatten().map(|raw| (at, raw)));
                     self.blocks.push(Block::Text(Cow::Borrowed(text)));
                 }
             }

@@ -78,7 +78,13 @@ pub fn write(writer: &mut Writer, plan: Plan) {
 mod tests {
     use super::*;
 
-    fn planned(effort: Option<&str>, budget: Option<u32>, enabled: Option<bool>, able: bool, cap: Option<u32>) -> (Plan, Vec<String>) {
+    fn planned(
+        effort: Option<&str>,
+        budget: Option<u32>,
+        enabled: Option<bool>,
+        able: bool,
+        cap: Option<u32>,
+    ) -> (Plan, Vec<String>) {
         let mut request = Request::new("openai-chat", "m");
         request.reasoning =
             Some(ReasoningSettings { effort: effort.map(str::to_owned), budget, enabled, summary: None });

@@ -20,10 +20,7 @@ const MOST_K: u32 = 500;
 pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
     if request.choices.is_some_and(|choices| choices > 1) {
         let message = "Cohere's models answer once: `n` must be 1";
-        return Err(Failure {
-            param: Some("n".to_owned()),
-            ..Failure::new(FailureKind::UnsupportedFeature, message)
-        });
+        return Err(Failure { param: Some("n".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) });
     }
     let mut notes = Notes::default();
     let cap = cap(target, request, &mut notes);
@@ -157,6 +154,31 @@ fn extra(writer: &mut Writer, request: &Request, notes: &mut Notes) {
             writer.member_raw(&field.name, &field.value);
         } else {
             notes.dropped(&field.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Alternatives have no place.
+    #[test]
+    fn logprobs_are_of_tokens_alone() {
+        let mut request = Request::new("openai-chat", "m");
+        request.messages = vec![Message::new(Role::User, vec![Part::text("Hi")])];
+        let target = Target {
+            model: "m".to_owned(),
+            max_output_tokens: None,
+            stream: false,
+            capabilities: Vec::new(),
+            max_output: 0,
+        };
+        for (top, notes) in [(0, vec![]), (3, vec![Note::dropped("top_logprobs")])] {
+            request.logprobs = Some(Logprobs { top });
+            let encoded = encode(&target, &request).unwrap();
+            assert!(encoded.body.contains(r#""logprobs":true"#), "{}", encoded.body);
+            assert_eq!(encoded.notes, notes);
         }
     }
 }

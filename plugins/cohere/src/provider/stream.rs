@@ -2,7 +2,7 @@
 //!
 //! Blocks of text and thinking are told apart by `index`, tool calls by an `index` of their own; the plan of tool calls has no start
 //! and no end: it begins with its first piece and ends with whatever comes next. Citations come after the words they are of, and
-//! may come after their block: they belong to the last text.
+//! may come after their block: so a text ends only where something else begins.
 //!
 //! Invariants: parts of the answer that are not tool calls follow one another; every part that starts ends before the finish; after an
 //! error nothing follows, and a stream that breaks off ends in one.
@@ -65,8 +65,6 @@ pub struct State {
     over: bool,
     parts: u32,
     open: Option<Open>,
-    /// The last part that was text.
-    text: Option<u32>,
     calls: Vec<Call>,
 }
 
@@ -75,6 +73,8 @@ pub struct State {
 struct Open {
     part: u32,
     kind: Kind,
+    /// Its block ended; only citations may follow.
+    ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -146,10 +146,10 @@ impl Decoder<'_> {
                 }
             }
             "content-start" => {
-                self.close();
+                self.end_block();
                 self.content(message.content.as_deref())?;
             }
-            "content-end" => self.close(),
+            "content-end" => self.end_block(),
             "tool-plan-delta" => {
                 let text = message.tool_plan.ok_or_else(|| incomplete(&kind))?;
                 self.text(Kind::Plan, text);
@@ -197,6 +197,7 @@ impl Decoder<'_> {
         let known = matches!(block.kind.as_deref(), None | Some("text" | "thinking"));
         if let (Some(kind), false) = (block.kind, known) {
             let item = RawItem { format: FORMAT.to_owned(), kind, value: raw.get().to_owned() };
+            self.close();
             let at = position(self.next());
             self.events.push(Event::WholePart(WholePart { at, part: Part::new(Content::Other(item)) }));
             return Ok(());
@@ -222,14 +223,11 @@ impl Decoder<'_> {
             return;
         }
         let part = match self.state.open {
-            Some(open) if open.kind == kind => open.part,
+            Some(open) if open.kind == kind && !open.ended => open.part,
             _ => {
                 self.close();
                 let part = self.next();
-                self.state.open = Some(Open { part, kind });
-                if kind == Kind::Text {
-                    self.state.text = Some(part);
-                }
+                self.state.open = Some(Open { part, kind, ended: false });
                 let carry = match kind {
                     Kind::Plan => vec![Field::new(TOOL_PLAN, "true")],
                     Kind::Text | Kind::Thinking => Vec::new(),
@@ -241,6 +239,13 @@ impl Decoder<'_> {
             }
         };
         self.events.push(Event::Text(Delta { at: position(part), text }));
+    }
+
+    fn end_block(&mut self) {
+        match &mut self.state.open {
+            Some(open) if open.kind == Kind::Text => open.ended = true,
+            _ => self.close(),
+        }
     }
 
     fn close(&mut self) {
@@ -285,18 +290,15 @@ impl Decoder<'_> {
 
     fn cite(&mut self, raw: &RawValue) {
         let citations = wire::citations([raw]);
-        self.events.push(match self.state.text {
-            Some(part) => Event::Carry(Carried { at: position(part), fields: vec![citations] }),
-            None => Event::Extra(Field::new("citations", citations.value)),
+        self.events.push(match self.state.open {
+            Some(Open { part, kind: Kind::Text, .. }) => {
+                Event::Carry(Carried { at: position(part), fields: vec![citations] })
+            }
+            _ => Event::Extra(Field::new("citations", citations.value)),
         });
     }
 
-    fn end(
-        &mut self,
-        reason: Option<String>,
-        usage: Option<WireUsage>,
-        error: Option<String>,
-    ) -> Result<(), Failure> {
+    fn end(&mut self, reason: Option<String>, usage: Option<WireUsage>, error: Option<String>) -> Result<(), Failure> {
         self.close();
         while let Some(index) = self.state.calls.first().map(|call| call.index) {
             self.end_call(index);

@@ -64,7 +64,7 @@ fn offer(writer: &mut Writer, tool: &FunctionTool, notes: &mut Notes) {
         notes.dropped(&format!("tools.{}", field.name));
     }
     if tool.cache.is_some() {
-        notes.dropped("cache");
+        notes.dropped("cache_control");
     }
 }
 

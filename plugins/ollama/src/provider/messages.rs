@@ -71,7 +71,7 @@ fn left_over(part: &Part, notes: &mut Notes) {
         notes.dropped(&format!("content.{}", field.name));
     }
     if part.cache.is_some() {
-        notes.dropped("cache");
+        notes.dropped("cache_control");
     }
 }
 
@@ -184,7 +184,9 @@ fn images(writer: &mut Writer, images: &[&str]) {
 fn inline(media: &Media) -> Result<&str, Failure> {
     let data = match &media.source {
         Source::Base64(data) => Some(data.as_str()),
-        Source::Url(url) => url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")).map(|(_, data)| data),
+        Source::Url(url) => {
+            url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")).map(|(_, data)| data)
+        }
         Source::File(_) | Source::Text(_) => None,
     };
     data.ok_or_else(|| unsupported("messages", "Ollama takes images inline only, as base64"))
@@ -213,12 +215,7 @@ fn tool_call(writer: &mut Writer, call: &ToolCall, notes: &mut Notes) {
 }
 
 /// Writes what came of calls, in the calls' order.
-fn write_results(
-    writer: &mut Writer,
-    results: &mut Vec<&ToolResult>,
-    called: &Called<'_>,
-    notes: &mut Notes,
-) -> usize {
+fn write_results(writer: &mut Writer, results: &mut Vec<&ToolResult>, called: &Called<'_>, notes: &mut Notes) -> usize {
     let place = |result: &ToolResult| called.iter().rposition(|(id, _)| *id == result.call_id);
     results.sort_by_key(|result| place(result).unwrap_or(usize::MAX));
     for result in results.iter() {
@@ -237,7 +234,7 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, name: Option<&str>, not
             notes.dropped(&format!("tool_result.{}", field.name));
         }
         if part.cache.is_some() {
-            notes.dropped("cache");
+            notes.dropped("cache_control");
         }
         match &part.content {
             ResultContent::Text(words) => paragraph(&mut text, words),

@@ -53,6 +53,9 @@ pub fn read(endpoint: &str, metered: &mut Metered, frames: &[Frame], last: bool)
             answer(metered, &frame.data)?;
         }
     }
+    if last && endpoint == CHAT {
+        metered.finishes.retain(|finish| !is_pending(finish));
+    }
     if last && endpoint == CHAT && metered.finishes.is_empty() && metered.failure.is_none() {
         metered.failure = Some(Failure::upstream_protocol("the provider's answer ended early"));
     }
@@ -69,10 +72,18 @@ fn answer(metered: &mut Metered, data: &str) -> Result<(), Failure> {
     if let Some(usage) = usage::usage(wire.prompt_eval_count, wire.eval_count) {
         metered.usage = Some(usage);
     }
+    let calls = wire.message.and_then(|message| message.tool_calls).is_some_and(|calls| !calls.is_empty());
+    let called = calls || metered.finishes.iter().any(is_pending);
     if wire.done == Some(true) {
-        // A stream's calls came before its last line, which the meter is given alone: there they are not told.
-        let called = wire.message.and_then(|message| message.tool_calls).is_some_and(|calls| !calls.is_empty());
-        metered.finishes = vec![finish::decode(wire.done_reason, called)];
+        let reason = wire.done_reason.unwrap_or_else(|| "stop".to_owned());
+        metered.finishes = vec![finish::decode(Some(reason), called)];
+    } else if called {
+        metered.finishes = vec![finish::decode(None, true)];
     }
     Ok(())
+}
+
+/// Calls came, and their answer's end did not yet: an end has a word.
+fn is_pending(finish: &Finish) -> bool {
+    finish.raw.is_empty()
 }

@@ -114,7 +114,7 @@ fn function(writer: &mut Writer, tool: &FunctionTool, notes: &mut Notes) {
         notes.dropped("tools.strict");
     }
     if tool.cache.is_some() {
-        notes.dropped("cache");
+        notes.dropped("cache_control");
     }
     for field in tool.extra.iter().filter(|field| field.value != "null") {
         notes.dropped(&format!("tools.{}", field.name));

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn wishes_become_what_a_model_takes() {
-        const SILENT: ReasoningSettings = ReasoningSettings { effort: None, budget: None, enabled: None, summary: None };
+        const SILENT: ReasoningSettings =
+            ReasoningSettings { effort: None, budget: None, enabled: None, summary: None };
         let effort = |word: &str| ReasoningSettings { effort: Some(word.to_owned()), ..SILENT };
         let enabled = |on| ReasoningSettings { enabled: Some(on), ..SILENT };
         let budget = |tokens| ReasoningSettings { budget: Some(tokens), ..SILENT };
@@ -108,7 +109,11 @@ mod tests {
             ("mine", &["think:levels"], effort("medium"), level("medium"), &[]),
         ] {
             let (think, said) = thought(model, able, wish.clone());
-            assert_eq!((think, said.as_slice()), (expected, notes.iter().map(|&note| note.to_owned()).collect::<Vec<_>>().as_slice()), "{model} {wish:?}");
+            assert_eq!(
+                (think, said.as_slice()),
+                (expected, notes.iter().map(|&note| note.to_owned()).collect::<Vec<_>>().as_slice()),
+                "{model} {wish:?}"
+            );
         }
     }
 }
