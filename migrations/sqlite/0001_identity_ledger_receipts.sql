@@ -131,3 +131,22 @@ CREATE TRIGGER ledger_entries_are_never_deleted BEFORE DELETE ON ledger_entries
 BEGIN
     SELECT RAISE(ABORT, 'ledger entries are append-only');
 END;
+
+-- Turns of conversations that go on by the name of an answer, where an organisation opted in. They answer only to the key that
+-- made them. `content` is sealed (AES-256-GCM); the rest says nothing of what was said.
+CREATE TABLE conversations (
+    -- The request that made the turn.
+    turn             BLOB    NOT NULL UNIQUE CHECK (length(turn) = 16),
+    organisation_id  BLOB    NOT NULL CHECK (length(organisation_id) = 16),
+    key_id           BLOB    NOT NULL CHECK (length(key_id) = 16),
+    -- The answer's id, as its provider minted it: of two with one name the newer is meant.
+    name             TEXT    NOT NULL,
+    -- The turn that this one goes on from.
+    previous         BLOB    CHECK (previous IS NULL OR length(previous) = 16),
+    created_ms       INTEGER NOT NULL,
+    expires_ms       INTEGER NOT NULL,
+    content          BLOB    NOT NULL
+) STRICT;
+
+CREATE INDEX conversations_by_name ON conversations (organisation_id, key_id, name);
+CREATE INDEX conversations_by_expiry ON conversations (expires_ms);

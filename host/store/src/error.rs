@@ -19,6 +19,11 @@ pub enum StoreError {
     /// A row holds what no version of this program writes.
     #[error("the database holds an invalid {what}")]
     Corrupt { what: &'static str },
+    /// A conversation of which a turn was sealed with another key.
+    #[error("what was kept cannot be opened: its key is another, or it was changed")]
+    Sealed,
+    #[error("the conversation is longer than {limit} bytes")]
+    TooLong { limit: usize },
     #[error("no organisation or team with this id")]
     NoSuchOwner,
 }

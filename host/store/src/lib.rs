@@ -5,6 +5,7 @@
 //! organisation they belong to (invariant 11).
 
 pub mod backend;
+pub mod conversations;
 mod encode;
 mod error;
 mod key_cache;
@@ -16,6 +17,7 @@ mod sqlite;
 mod store;
 mod usage;
 
+pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::{KeySelectError, StoreError};
 pub use key_cache::{Cached, KeyCache};
 pub use keys::{CreatedKey, KeyRecord, KeyRefusal, NewKey};

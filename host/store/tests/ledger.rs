@@ -11,7 +11,8 @@ use portcullis_core::{KeyHash, KeyId, ManualClock, OrganisationId, RequestId, Sy
 use portcullis_store::backend::{Answer, Backend, KeyWatch, StoredKey};
 use portcullis_store::ledger::{JournalError, LedgerError};
 use portcullis_store::{
-    Batch, KeyRecord, LedgerOptions, ReceiptScope, Settlement, Store, StoreError, StoreOptions, UsageFilter, UsageRow,
+    Batch, KeyRecord, LedgerOptions, ReceiptScope, Settlement, Store, StoreError, StoreOptions, TurnOwner, TurnRow,
+    UsageFilter, UsageRow,
 };
 
 #[tokio::test]
@@ -192,6 +193,21 @@ impl Backend for Flaky {
     }
     fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
         self.inner.usage(filter)
+    }
+    fn insert_turn<'a>(&'a self, turn: &'a TurnRow) -> Answer<'a, ()> {
+        self.inner.insert_turn(turn)
+    }
+    fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>> {
+        self.inner.turn(owner, name, now_ms)
+    }
+    fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>> {
+        self.inner.turns(owner, name, now_ms, limit)
+    }
+    fn delete_turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, bool> {
+        self.inner.delete_turn(owner, name, now_ms)
+    }
+    fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
+        self.inner.expire_turns(now_ms)
     }
 }
 

@@ -1,6 +1,7 @@
 //! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
 
 mod codec;
+mod conversations;
 mod keys;
 mod ledger;
 mod pages;
@@ -23,6 +24,7 @@ use tokio::sync::Mutex;
 use ledger::Groups;
 
 use crate::backend::{Answer, Backend, KeyWatch, StoredKey};
+use crate::conversations::{TurnOwner, TurnRow};
 use crate::error::StoreError;
 use crate::keys::KeyRecord;
 use crate::rows::Batch;
@@ -158,6 +160,26 @@ impl Backend for Sqlite {
 
     fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
         Box::pin(usage::usage(&self.readers, filter))
+    }
+
+    fn insert_turn<'a>(&'a self, turn: &'a TurnRow) -> Answer<'a, ()> {
+        Box::pin(async move { conversations::insert(&mut *self.writer.lock().await, turn).await })
+    }
+
+    fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>> {
+        Box::pin(conversations::named(&self.readers, owner, name, now_ms))
+    }
+
+    fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>> {
+        Box::pin(conversations::chain(&self.readers, owner, name, now_ms, limit))
+    }
+
+    fn delete_turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, bool> {
+        Box::pin(async move { conversations::delete(&mut *self.writer.lock().await, owner, name, now_ms).await })
+    }
+
+    fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
+        Box::pin(async move { conversations::expire(&mut *self.writer.lock().await, now_ms).await })
     }
 }
 
