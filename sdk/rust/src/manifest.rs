@@ -170,6 +170,7 @@ pub fn account_strings() -> Vec<String> {
         "/metadata/used_model",
         "/metadata/used_provider",
         "/metadata/underlying_used_model",
+        "/metadata/routing",
         "/metadata/routing/*/*",
     ])
 }

@@ -34,7 +34,7 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
     let extra = if own { &response.extra[..] } else { &[] };
     let written = |field: &&Field| !OWN.contains(&field.name.as_str()) && !reply.replaces(&field.name);
     write_fields(&mut writer, extra.iter().filter(written));
-    reply.write_account(&mut writer, extra);
+    reply.write_account_as_texts(&mut writer, extra);
     writer.end_object();
     writer.finish()
 }

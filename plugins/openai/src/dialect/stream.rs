@@ -456,13 +456,13 @@ impl Encoder<'_> {
             writer.end_array();
             writer.key("usage");
             usage::write(&mut writer, &counted, |writer| self.reply.write_cost(writer));
-            self.reply.write_account(&mut writer, &[]);
+            self.reply.write_account_as_texts(&mut writer, &[]);
             writer.end_object();
             self.push(writer.finish());
         } else if let Some(held) = self.state.held.take() {
             let mut writer = Writer::with_capacity(held.len() + 512);
             writer.raw(held.strip_suffix('}').unwrap_or(&held));
-            self.reply.write_account(&mut writer, &[]);
+            self.reply.write_account_as_texts(&mut writer, &[]);
             writer.end_object();
             self.push(writer.finish());
         }

@@ -29,6 +29,23 @@ impl Reply {
         writer.member_raw(GATEWAY, &account.gateway);
     }
 
+    /// The same for protocols whose official types say that `metadata` is a map of texts (OpenAI's): what is no text there is left
+    /// out where it is null, and is JSON in a text otherwise (`routing`).
+    pub fn write_account_as_texts(&self, writer: &mut Writer, own: &[Field]) {
+        let Some(account) = &self.account else { return };
+        let members = |json: Option<Members>| json.unwrap_or_default().extra;
+        let (own, ours) = (members(json::field(own, METADATA)), members(json::from_str(&account.metadata).ok()));
+        let kept = own.iter().filter(|field| ours.iter().all(|our| our.name != field.name));
+        writer.key(METADATA);
+        writer.begin_object();
+        for field in kept.chain(&ours).filter(|field| field.value != "null") {
+            writer.key(&field.name);
+            if field.value.starts_with('"') { writer.raw(&field.value) } else { writer.string(&field.value) }
+        }
+        writer.end_object();
+        writer.member_raw(GATEWAY, &account.gateway);
+    }
+
     /// Whether [`write_account`](Self::write_account) writes a member of this name.
     pub fn replaces(&self, name: &str) -> bool {
         self.account.is_some() && [METADATA, GATEWAY].contains(&name)
@@ -168,6 +185,15 @@ mod tests {
             assert_eq!(written, format!(r#"{{"metadata":{expected},{gateway}"#));
         }
         assert!(reply.replaces("metadata") && reply.replaces("x-llm-gateway") && !reply.replaces("usage"));
+    }
+
+    #[test]
+    fn where_metadata_are_texts_all_of_it_is() {
+        let ours = r#"{"used_model":"m \"x\"","requested_provider":null,"routing":[{"status_code":200}]}"#;
+        let reply = reply(Some((ours, r#"{"request_id":"r"}"#)), None);
+        let own = [Field::new("metadata", r#"{"a":"b","n":1,"used_model":"x"}"#)];
+        let expected = r#"{"metadata":{"a":"b","n":"1","used_model":"m \"x\"","routing":"[{\"status_code\":200}]"},"x-llm-gateway":{"request_id":"r"}}"#;
+        assert_eq!(object(|writer| reply.write_account_as_texts(writer, &own)), expected);
     }
 
     #[test]
