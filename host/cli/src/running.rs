@@ -12,16 +12,19 @@ use portcullis_gateway::config::Config;
 use portcullis_gateway::server::{self, Server};
 use portcullis_gateway::{Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
-use portcullis_store::{Ledger, LedgerOptions, Store, StoreOptions};
+use portcullis_store::{Conversations, Ledger, LedgerOptions, MasterKey, Store, StoreOptions};
 
 /// How often idle upstream connections are looked through.
 const TRIM: Duration = Duration::from_secs(10);
+/// How often expired conversations are deleted.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
 pub struct Running {
     pub gateway: Arc<Gateway>,
     pub plugins: Arc<PluginManager>,
     pub store: Store,
+    conversations: Conversations,
     server: Server,
     ledger: Ledger,
     observing: Observing,
@@ -38,11 +41,13 @@ impl Running {
             .with_context(|| format!("the store at {}", config.store.path.display()))?;
         let keys = Arc::new(store.key_cache().await.context("the keys")?);
         let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
+        let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let runtime = runtime(&config)?;
         let directory = config.plugins.directory.clone();
         let settings = plugin_settings(&config);
-        let parts = Parts { keys, ledger: ledger.clone(), clock: Arc::new(SystemClock) };
+        let parts =
+            Parts { keys, ledger: ledger.clone(), conversations: conversations.clone(), clock: Arc::new(SystemClock) };
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
         let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
         let observing = Observing::start(&gateway);
@@ -50,7 +55,8 @@ impl Running {
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         tokio::spawn(trim(Arc::downgrade(&gateway)));
-        Ok(Running { gateway, plugins, store, server, ledger, observing })
+        tokio::spawn(sweep(Arc::downgrade(&gateway)));
+        Ok(Running { gateway, plugins, store, conversations, server, ledger, observing })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -63,6 +69,9 @@ impl Running {
     /// What is wrong with it.
     pub async fn reconfigure(&self, config: Config) -> Result<()> {
         self.gateway.check(&config).map_err(anyhow::Error::msg)?;
+        if config.conversations.enabled {
+            self.conversations.unlock().context("the key for conversations")?;
+        }
         let (plugins, settings) = (Arc::clone(&self.plugins), plugin_settings(&config));
         // Settings go first: they alone can still be refused, by a plugin that does not like its configuration.
         let applied = tokio::task::spawn_blocking(move || plugins.apply_settings(settings)).await?;
@@ -84,6 +93,23 @@ impl Running {
         }
         drained
     }
+}
+
+/// Kept conversations, whose key is there before the first of them.
+fn conversations(store: &Store, config: &Config) -> Result<Conversations> {
+    let master = match &config.conversations.key {
+        Some(key) => MasterKey::given(key.expose()).context("conversations.key")?,
+        None => {
+            let mut path = config.store.path.clone().into_os_string();
+            path.push(".conversations.key");
+            MasterKey::in_file(path)
+        }
+    };
+    let conversations = store.conversations(master);
+    if config.conversations.enabled {
+        conversations.unlock().context("the key for conversations")?;
+    }
+    Ok(conversations)
 }
 
 /// An engine as the configuration wants it, which compiles in another process of this program.
@@ -152,6 +178,15 @@ fn warn_of_strangers<'a>(plugins: &PluginManager, sections: impl Iterator<Item =
     let known: HashSet<String> = plugins.status().into_iter().map(|status| status.name).collect();
     for section in sections.filter(|section| !known.contains(*section)) {
         tracing::warn!(section = format!("plugin.{section}"), "there is no plugin of that name");
+    }
+}
+
+async fn sweep(gateway: std::sync::Weak<Gateway>) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.sweep().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
 
+mod conversations;
 mod credential;
 mod error;
 mod limits;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
 pub use limits::{GuardOverflow, LimitsConfig};
@@ -49,6 +51,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// How `auto` and shared model names find their target.
     pub routing: RoutingConfig,
+    /// Turns that requests can go on from.
+    pub conversations: ConversationsConfig,
     /// What things cost where the plugins' catalogues do not say.
     pub pricing: PricingConfig,
 }
@@ -88,6 +92,10 @@ impl Config {
         for price in &self.pricing.price {
             price.check()?;
         }
+        if let Some(key) = &mut self.conversations.key {
+            key.resolve("conversations.key", environment)?;
+        }
+        self.conversations.check()?;
         Ok(self)
     }
 }

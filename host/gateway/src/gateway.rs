@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use portcullis_core::{Clock, Receipt};
 use portcullis_runtime::Plugin;
-use portcullis_store::{KeyCache, Ledger};
+use portcullis_store::{Conversations, KeyCache, Ledger};
 
 use crate::catalog::HealthRegistry;
 use crate::config::Config;
@@ -23,6 +23,7 @@ pub struct Gateway {
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<KeyCache>,
     pub(crate) ledger: Ledger,
+    pub(crate) conversations: Conversations,
     pub(crate) clock: Arc<dyn Clock>,
     /// Set while somebody tells observers.
     notices: OnceLock<Notices>,
@@ -37,6 +38,7 @@ struct Inputs {
 pub struct Parts {
     pub keys: Arc<KeyCache>,
     pub ledger: Ledger,
+    pub conversations: Conversations,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -56,6 +58,7 @@ impl Gateway {
             pool: Arc::new(Pool::default()),
             keys: parts.keys,
             ledger: parts.ledger,
+            conversations: parts.conversations,
             clock: parts.clock,
             notices: OnceLock::new(),
         }))
@@ -116,6 +119,15 @@ impl Gateway {
             && notices.try_send(Arc::new(receipt)).is_err()
         {
             tracing::warn!("observers are behind; a receipt was not shown to them");
+        }
+    }
+
+    /// Deletes kept conversations that have expired, whether or not any are still kept. To be called every minute or so.
+    pub async fn sweep(&self) {
+        match self.conversations.sweep().await {
+            Ok(0) => {}
+            Ok(turns) => tracing::info!(turns, "turns of conversations expired"),
+            Err(error) => tracing::error!(%error, "expired conversations cannot be deleted"),
         }
     }
 

@@ -5,6 +5,7 @@
 mod account;
 mod attempt;
 mod chat;
+mod continuation;
 mod exchange;
 mod facts;
 mod failure;
@@ -24,6 +25,7 @@ mod usage;
 mod whole;
 
 pub(crate) use chat::{Unread, serve, unread};
+pub(crate) use continuation::unavailable;
 pub(crate) use exchange::{Arrival, Exchange};
 pub(crate) use failure::{Stop, wire_error};
 pub(crate) use relay::RelayStream;

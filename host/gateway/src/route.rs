@@ -11,6 +11,7 @@ use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pattern, PatternSet, Pointer};
 use portcullis_wire::texts::TextMap;
 
+use crate::continuation::Continuation;
 use crate::conversation::ConversationMap;
 use crate::text_map;
 
@@ -66,6 +67,7 @@ pub struct Route {
     pub answer_texts: Arc<TextMap>,
     pub stream_texts: Arc<TextMap>,
     pub framing: Framing,
+    pub continuation: Option<Continuation>,
 }
 
 /// One segment of a path template: literal text around at most one parameter.
@@ -153,6 +155,16 @@ impl RouteTable {
         self.routes.iter().any(|route| &*route.operation == "chat")
     }
 
+    /// The route whose answers are kept, for a path below its own, and the name of the answer that is meant.
+    pub fn kept(&self, path: &str, headers: &HeaderMap) -> Option<(&Arc<Route>, String)> {
+        let (above, name) = path.rsplit_once('/')?;
+        let mut keeping = self.routes.iter().filter(|route| {
+            route.continuation.is_some() && route.when_header.as_ref().is_none_or(|header| header.holds(headers))
+        });
+        let route = keeping.find(|route| route.parameters_of(above).is_some())?;
+        Some((route, decode_segment(name)?))
+    }
+
     /// The dialect whose shape an error has where no route matched: one that is known by a header which is there. Else none,
     /// and the error has the shape that most clients know.
     pub fn dialect_for(&self, headers: &HeaderMap) -> Option<&Arc<Plugin>> {
@@ -232,6 +244,11 @@ impl Route {
             answer_texts: texts(&route.answer_texts)?,
             stream_texts: texts(&route.stream_texts)?,
             framing: text_map::framing(route.stream_framing),
+            continuation: route
+                .continuation
+                .as_ref()
+                .map(|continuation| Continuation::compile(continuation).map_err(|why| problem("continuation", &why)))
+                .transpose()?,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::inbound::{self, Refusal};
 use crate::pipeline::{Arrival, Unread, serve as run, unread, wire_error};
 use crate::route::{Matched, NoRoute};
 use crate::snapshot::Snapshot;
-use crate::{Gateway, auth, models, receipts};
+use crate::{Gateway, auth, kept, models, receipts};
 
 /// Longest `x-request-id` of a client that is kept.
 const CORRELATION_BYTES: usize = 128;
@@ -57,9 +57,14 @@ async fn respond(
         _ => {}
     }
     let matched = head.snapshot.routes.find(&parts.method, parts.uri.path(), &parts.headers);
+    let below = match matched {
+        Ok(_) => None,
+        Err(_) => head.snapshot.routes.kept(parts.uri.path(), &parts.headers),
+    };
     let dialect = match &matched {
         Ok(matched) => Some(Arc::clone(&matched.route.plugin)),
         Err(NoRoute::OtherMethod(route)) => Some(Arc::clone(&route.plugin)),
+        Err(NoRoute::Unknown) if below.is_some() => below.as_ref().map(|(route, _)| Arc::clone(&route.plugin)),
         Err(NoRoute::Unknown) => head.snapshot.routes.dialect_for(&parts.headers).cloned(),
     };
     let fail = |refusal: Refusal| head.fail(dialect.as_ref(), &refusal);
@@ -81,6 +86,12 @@ async fn respond(
         && parts.method == Method::GET
     {
         return receipts::answer(&gateway, &key, id).await.unwrap_or_else(|failure| fail(failure.into()));
+    }
+    if let Some((_, name)) = &below
+        && matches!(parts.method, Method::GET | Method::DELETE)
+    {
+        let answered = kept::answer(&gateway, &head.snapshot, &key, &parts.method, name).await;
+        return answered.unwrap_or_else(|failure| fail(failure.into()));
     }
     let Matched { route, parameters } = match matched {
         Ok(matched) => matched,

@@ -36,11 +36,17 @@ pub(crate) struct Unread {
 /// Serves a request of any operation. `chat` is translated where formats differ, the others are passed through.
 pub(crate) async fn serve(arrival: Arrival, body: Bytes) -> Response<AnswerBody> {
     let body_bytes = body.len() as u64;
-    let (facts, inbound) = match read(&arrival, body) {
+    let (facts, mut inbound) = match read(&arrival, body) {
         Ok(read) => read,
         Err(failure) => return unread(arrival, Unread { failure, status: None, body_bytes }),
     };
     let mut exchange = Exchange::new(arrival, facts);
+    let route = Arc::clone(&exchange.route);
+    if let Some(route) = &route.continuation
+        && let Err(stop) = Box::pin(exchange.go_on(route, &mut inbound)).await
+    {
+        return end(exchange, &stop);
+    }
     let prepared = exchange.prepare(inbound);
     match prepared {
         Ok((inbound, targets)) => dispatch(exchange, inbound, targets).await,
@@ -139,6 +145,7 @@ impl Exchange {
             inbound.body = guarded;
             self.facts.moved(&self.route, &inbound.body)?;
         }
+        self.note_input(&inbound.body);
         let offers = self.permitted_offers()?;
         let plan = self.plan(offers, &inbound.body)?;
         Ok((inbound, plan))

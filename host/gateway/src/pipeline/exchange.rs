@@ -9,6 +9,7 @@ use portcullis_runtime::contract::{dialect, policy, types};
 use portcullis_runtime::{Behalf, CallError, Plugin, Session};
 use portcullis_store::KeyRecord;
 
+use super::continuation::OpenTurn;
 use super::facts::Facts;
 use super::record::Record;
 use crate::Gateway;
@@ -51,6 +52,8 @@ pub(crate) struct Exchange {
     pub record: Record,
     /// What policies see, once one was asked.
     pub subject: Option<Arc<policy::Subject>>,
+    /// What will be kept of it.
+    pub(super) turn: Option<OpenTurn>,
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
     pub waited: Duration,
@@ -104,6 +107,7 @@ impl Exchange {
             attempt_output_limit: None,
             record: Record::default(),
             subject: None,
+            turn: None,
             started,
             waited: Duration::ZERO,
             behalf,

@@ -92,6 +92,9 @@ impl Exchange {
                 strip_usage = true;
             }
         }
+        if self.turn.is_some() && offer.model.capabilities.iter().any(|known| known == "reasoning") {
+            super::continuation::ask_for_reasoning(&mut edits, body).map_err(unspliceable)?;
+        }
         let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
         let model = match &endpoint.model {
             ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),

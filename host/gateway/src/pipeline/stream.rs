@@ -4,7 +4,7 @@
 //! client that goes away drops this, which closes the upstream connection.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,7 @@ use portcullis_runtime::contract::types;
 use portcullis_wire::framing::{Frame, Framing, Splitter};
 
 use super::attempt::Running;
+use super::continuation::StreamTurn;
 use super::record::{Outcome, micros};
 use super::stream_clock::{Due, StreamClock};
 use super::stream_guard::StreamGuards;
@@ -83,6 +84,7 @@ pub(crate) struct AnswerStream {
     splitter: Splitter,
     reader: Reader,
     guards: StreamGuards,
+    turn: Option<Box<StreamTurn>>,
     told: Told,
     chunks: Vec<Bytes>,
     frames: Vec<Frame>,
@@ -110,6 +112,7 @@ impl AnswerStream {
         AnswerStream {
             splitter: running.endpoint.framing.splitter(),
             guards: StreamGuards::new(&exchange),
+            turn: StreamTurn::of(&exchange),
             overhead_at_head: exchange.overhead(),
             plugins_at_head: exchange.plugin_time(),
             exchange,
@@ -128,6 +131,9 @@ impl AnswerStream {
 
     /// The next bytes for the client.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, AnswerCut>>> {
+        if let Some(kept) = ready!(self.poll_turn(cx)) {
+            return Poll::Ready(Some(Ok(kept)));
+        }
         while !self.ended {
             let Some(upstream) = &mut self.upstream else { break };
             self.chunks.clear();
@@ -158,10 +164,20 @@ impl AnswerStream {
                 self.clock.tell();
                 self.between_frames = out.ends_with(b"\n\n") || out.ends_with(b"\r\n\r\n");
                 self.exchange.record.first_byte.get_or_insert_with(|| self.exchange.started.elapsed());
+                if let Some(turn) = &mut self.turn
+                    && !turn.passes(&mut self.exchange, &out)
+                {
+                    return self.poll_turn(cx).map(|kept| kept.map(Ok));
+                }
                 return Poll::Ready(Some(Ok(out)));
             }
         }
         Poll::Ready(None)
+    }
+
+    /// What waits for its turn to be kept.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.turn.as_mut().map_or(Poll::Ready(None), |turn| turn.poll_held(cx))
     }
 
     /// Reads a batch and returns what the client gets of it.

@@ -43,7 +43,7 @@ pub struct TurnRow {
 }
 
 /// What was said in a turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// The request's own items: raw JSON values, with commas between them.
     pub input: String,
