@@ -1,5 +1,5 @@
-//! Why an answer ended (`done_reason`: `stop`, `length`, and `load` or `unload` of an empty request; ollama/ollama, `llm/server.go` and
-//! `server/routes.go`). Of tool calls it says nothing: it stopped.
+//! Why an answer ended (`done_reason`; ollama/ollama, `docs/api.md`): `stop`, also where calls were made; `length` at the limit of
+//! `num_predict`; `load` or `unload` where there was nothing to answer.
 
 use portcullis_plugin::ir::{Finish, FinishReason};
 

@@ -8,6 +8,7 @@
 //! Wire facts were read in the documentation at <https://docs.ollama.com/api> with its OpenAPI description (ollama/ollama,
 //! `docs/openapi.yaml`), in the types of the official SDK (PyPI ollama 0.6.3) and in recorded traffic.
 
+mod config;
 mod finish;
 mod ids;
 mod manifest;
@@ -19,19 +20,21 @@ use portcullis_plugin::prelude::*;
 /// The wire format of chat.
 pub const FORMAT: &str = "ollama-chat";
 
-/// The plugin. It has nothing to configure.
+/// The plugin.
 #[derive(Debug)]
-pub struct Ollama;
+pub struct Ollama {
+    config: config::Config,
+}
 
 impl Plugin for Ollama {
-    type Config = NoConfig;
+    type Config = config::Config;
 
     fn manifest() -> Manifest {
         manifest::manifest()
     }
 
-    fn configure(_: NoConfig) -> Result<Self, String> {
-        Ok(Ollama)
+    fn configure(config: config::Config) -> Result<Self, String> {
+        Ok(Ollama { config })
     }
 }
 

@@ -42,6 +42,10 @@ fn recordings(operation: &str, stream: bool) -> Vec<Recording> {
     found
 }
 
+fn plugin() -> Ollama {
+    Ollama::configure(serde_json::from_str("{}").expect("nothing")).expect("a plugin")
+}
+
 fn context() -> Context {
     Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true }
 }
@@ -60,12 +64,12 @@ fn frames(stream: &str, chunk: usize) -> Vec<Frame> {
 fn decode(frames: Vec<Frame>, one_by_one: bool) -> Vec<Event> {
     let mut state = Default::default();
     if !one_by_one {
-        return Ollama.decode_frames(&context(), "chat", &mut state, frames, true).expect("events");
+        return plugin().decode_frames(&context(), "chat", &mut state, frames, true).expect("events");
     }
     let count = frames.len();
     let mut events = Vec::new();
     for (at, frame) in frames.into_iter().enumerate() {
-        let decoded = Ollama.decode_frames(&context(), "chat", &mut state, vec![frame], at + 1 == count);
+        let decoded = plugin().decode_frames(&context(), "chat", &mut state, vec![frame], at + 1 == count);
         events.extend(decoded.expect("events"));
         let bytes = postcard::to_stdvec(&state).expect("a state");
         state = postcard::from_bytes(&bytes).expect("the same state");
@@ -75,7 +79,7 @@ fn decode(frames: Vec<Frame>, one_by_one: bool) -> Vec<Event> {
 
 fn meter(endpoint: &str, frames: &[Frame]) -> Metered {
     let mut metered = Metered::default();
-    Ollama.meter(&context(), endpoint, &mut metered, frames, true).expect("a reading");
+    plugin().meter(&context(), endpoint, &mut metered, frames, true).expect("a reading");
     metered
 }
 
@@ -97,7 +101,7 @@ fn returned(parts: Vec<Part>) -> Value {
         capabilities: Vec::new(),
         max_output: 0,
     };
-    let encoded = Ollama.encode_request(&context(), &target, request).expect("a request");
+    let encoded = plugin().encode_request(&context(), &target, request).expect("a request");
     assert!(encoded.notes.is_empty(), "{:?}", encoded.notes);
     let body: Value = serde_json::from_str(&encoded.body).expect("JSON");
     body["messages"][0].clone()
@@ -108,7 +112,7 @@ fn whole_answers_are_read_and_return_as_they_came() {
     for recording in recordings("api/chat", false) {
         let wire: Value = serde_json::from_str(&recording.response).expect("JSON");
         let head = AnswerHead { endpoint: "chat".to_owned(), status: 200, headers: Vec::new() };
-        let response = Ollama.decode_response(&context(), &head, &recording.response).expect("an answer").response;
+        let response = plugin().decode_response(&context(), &head, &recording.response).expect("an answer").response;
         assert_eq!(response.model, wire["model"], "{}", recording.id);
         assert!(response.created.is_some_and(|seconds| seconds > 1_700_000_000), "{}", recording.id);
         usage_of(&wire, response.usage, &recording.id);

@@ -40,11 +40,11 @@ pub fn in_stream(message: String) -> Failure {
 fn kind(status: u16, message: &str) -> FailureKind {
     match status {
         400 | 413 | 422 => by_message(message).unwrap_or(FailureKind::InvalidRequest),
-        // "Payment Required": the account reached its billing limit, which waiting does not change.
+        // The account reached its billing limit, which waiting does not change.
         402 => FailureKind::Permission,
-        // `InvalidTokenError` of the SDK: "a request or response contains a deny-listed token".
+        // "This error is returned when a request or response contains a deny-listed token" (the API's description).
         498 => FailureKind::ContentFilter,
-        // `ClientClosedRequest`: the request was cancelled.
+        // "… when a request is cancelled by the user", which a gateway in between is not.
         499 => FailureKind::Timeout,
         501 => FailureKind::UnsupportedFeature,
         status => FailureKind::of_status(status),

@@ -40,10 +40,16 @@ pub fn in_stream(error: &RawValue) -> Failure {
     Failure::new(kind, message)
 }
 
+/// The message. That of the runner behind the server comes as its whole document in a string (recorded by others of 0.34 and 0.40).
 fn text(error: &RawValue) -> Option<String> {
-    match json::from_str(error.get()).ok()? {
-        WireMessage::Text(message) | WireMessage::Object { message } => Some(message),
-    }
+    let message = match json::from_str(error.get()).ok()? {
+        WireMessage::Text(message) | WireMessage::Object { message } => message,
+    };
+    let within = json::from_str::<WireError>(&message).ok().and_then(|wire| wire.error);
+    Some(match within.map(|error| json::from_str(error.get())) {
+        Some(Ok(WireMessage::Text(message) | WireMessage::Object { message })) => message,
+        _ => message,
+    })
 }
 
 fn kind(status: u16, message: &str) -> FailureKind {
@@ -51,12 +57,14 @@ fn kind(status: u16, message: &str) -> FailureKind {
         400 | 413 | 422 => by_message(message).unwrap_or(FailureKind::InvalidRequest),
         // A cloud account without credit.
         402 => FailureKind::Permission,
+        // "request canceled"
+        499 => FailureKind::Timeout,
         500 => by_message(message).unwrap_or(FailureKind::Unavailable),
         status => FailureKind::of_status(status),
     }
 }
 
-/// Wordings of ollama/ollama (`server/routes.go`, `server/sched.go`, `llm/server.go`) and of issues against it.
+/// Wordings of issues against ollama/ollama (#6027 and others) and of clients that know them.
 fn by_message(message: &str) -> Option<FailureKind> {
     let message = message.to_ascii_lowercase();
     let has = |part: &str| message.contains(part);

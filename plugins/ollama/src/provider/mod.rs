@@ -18,7 +18,7 @@ impl Provider for Ollama {
     type State = stream::State;
 
     fn encode_request(&self, _: &Context, target: &Target, request: Request) -> Result<UpstreamRequest, Failure> {
-        request::encode(target, &request)
+        request::encode(&self.config, target, &request)
     }
 
     fn decode_response(&self, context: &Context, _: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure> {

@@ -9,15 +9,20 @@ use portcullis_plugin::prelude::*;
 use super::notes::Notes;
 use super::{messages, options, thinking};
 use crate::FORMAT;
+use crate::config::Config;
 use crate::manifest::CHAT;
 
 /// Ollama's own, which cross as they are.
-const OWN: &[&str] = &["keep_alive", "truncate", "shift"];
+const OWN: &[&str] = &["keep_alive", TRUNCATE, SHIFT];
+/// Whether a conversation longer than the window is cut, and whether one that an answer makes longer is (`ChatRequest` of
+/// <https://pkg.go.dev/github.com/ollama/ollama/api>; both are the default, and not told).
+const TRUNCATE: &str = "truncate";
+const SHIFT: &str = "shift";
 /// "between 0 and 20" (SDK).
 const MOST_LOGPROBS: u32 = 20;
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 
-pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
+pub fn encode(config: &Config, target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
     if request.choices.is_some_and(|choices| choices > 1) {
         return Err(unsupported("n", "Ollama answers once: `n` must be 1"));
     }
@@ -36,6 +41,12 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
             writer.member_raw(&field.name, &field.value);
         } else {
             notes.dropped(&field.name);
+        }
+    }
+    // Nothing is left out in silence, unless the client or the operator says so.
+    for name in [TRUNCATE, SHIFT] {
+        if !config.truncate && !request.extra.iter().any(|field| field.name == name && field.value != "null") {
+            writer.member_bool(name, false);
         }
     }
     // A stream is what Ollama answers unless told otherwise.
