@@ -81,6 +81,12 @@ async fn the_gateway_chooses_where_it_is_asked_to_and_only_there() {
         assert_eq!(receipt["requested_model"], "auto");
         assert_eq!(receipt["routing"]["candidates"].as_array().map(Vec::len), Some(2));
     }
+    // Nor does a guard's replacement make a model of what is none.
+    let body = json!({"auto_route": true, "messages": [{"role": "user", "content": "Mail jane.roe@example.com"}]});
+    let answer = ask(&client, &body).await.ok();
+    let receipt = client.receipt(&answer.id()).await;
+    assert_eq!(receipt["requested_model"], "auto");
+    assert!(demo.received().iter().all(|request| !String::from_utf8_lossy(&request.body).contains("jane.roe")));
     for (flag, status) in [(json!(false), StatusCode::BAD_REQUEST), (json!("true"), StatusCode::BAD_REQUEST)] {
         let body = json!({"auto_route": flag, "messages": [{"role": "user", "content": "Hello"}]});
         let refused = ask(&client, &body).await;
