@@ -76,6 +76,31 @@ impl Client {
         connection.get(path).await.expect("an answer")
     }
 
+    /// Any method with any body.
+    pub async fn ask(&self, method: &str, path: &str, content_type: Option<&str>, body: impl Into<Bytes>) -> Answer {
+        let mut connection = Connection::open(self).await.expect("a connection");
+        let mut request = connection.request(method, path, body.into());
+        match content_type {
+            Some(kind) => request.headers_mut().insert("content-type", kind.parse().expect("a content type")),
+            None => request.headers_mut().remove("content-type"),
+        };
+        connection.send(request).await.expect("an answer")
+    }
+
+    /// A form: fields, then a file of the name `file`.
+    pub async fn form(&self, path: &str, fields: &[(&str, &str)], file: &[u8]) -> Answer {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            let part = format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        let head = "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\n\r\n";
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n--edge--\r\n");
+        self.ask("POST", path, Some("multipart/form-data; boundary=edge"), body).await
+    }
+
     /// A request's receipt; waits until it is there, as that of a stream is written after its end.
     pub async fn receipt(&self, id: &str) -> Value {
         let path = format!("/v1/receipts/{id}");

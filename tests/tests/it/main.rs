@@ -1,6 +1,7 @@
 //! Black-box tests that are quick; the long ones are in files of their own.
 
 mod account;
+mod catalogue;
 mod config;
 mod credentials;
 mod faults;
@@ -10,6 +11,7 @@ mod http;
 mod keys;
 mod newcomer;
 mod observers;
+mod operations;
 mod passthrough;
 mod receipts;
 mod rollback;
