@@ -1,5 +1,6 @@
 //! The `portcullis` program.
 
+mod catalogue;
 mod check;
 mod demo;
 mod keys;
@@ -54,6 +55,11 @@ enum Command {
         #[command(subcommand)]
         action: plugins::PluginAction,
     },
+    /// The operator's own catalogue of models.
+    Catalogue {
+        #[command(subcommand)]
+        action: catalogue::CatalogueAction,
+    },
     /// Who used what, and what it cost.
     Usage {
         #[command(flatten)]
@@ -92,6 +98,7 @@ fn main() -> ExitCode {
         Command::Key { config, action } => keys::run(&config, action),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
+        Command::Catalogue { action } => catalogue::run(action),
         Command::Usage { config, arguments } => usage::run(&config, arguments),
     };
     match result {

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
+use portcullis_core::price::{Tier, format_day};
+use portcullis_gateway::config::{CataloguePrice, CatalogueTier};
+use portcullis_gateway::prices_of;
+use portcullis_runtime::contract::manifest::Model;
 use portcullis_runtime::{PluginSettings, Quarantine, QuarantinedVersion, Runtime, RuntimeOptions, check_component};
 use serde_json::json;
 
@@ -19,6 +23,12 @@ pub enum PluginAction {
         /// Configuration for the plugin, as JSON.
         #[arg(long, default_value = "{}")]
         config: String,
+    },
+    /// Print what provider plugins know of their models, as JSON.
+    Models {
+        /// `NAME.wasm` files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// List the versions that failed in service and do not serve again.
     Quarantined {
@@ -40,6 +50,7 @@ pub enum PluginAction {
 pub fn run(action: PluginAction) -> Result<()> {
     match action {
         PluginAction::Check { files, config } => check(&files, &config),
+        PluginAction::Models { files } => models(&files),
         PluginAction::Quarantined { config, json } => list(&quarantine(&config)?, json),
         PluginAction::Release { version, config } => release(quarantine(&config)?, &version),
     }
@@ -71,6 +82,42 @@ fn check(files: &[PathBuf], config: &str) -> Result<()> {
         bail!("{failed} of {} files would not load", files.len());
     }
     Ok(())
+}
+
+fn models(files: &[PathBuf]) -> Result<()> {
+    let runtime = Runtime::new(RuntimeOptions::default())?;
+    let mut all = Vec::new();
+    for file in files {
+        let report =
+            check_component(&runtime, file, &PluginSettings::default()).with_context(|| file.display().to_string())?;
+        let models: Vec<_> = report.manifest.models.iter().map(model).collect();
+        all.push(json!({ "plugin": report.name, "version": report.version, "models": models }));
+    }
+    println!("{}", json!(all));
+    Ok(())
+}
+
+fn model(model: &Model) -> serde_json::Value {
+    let quality = model.quality.as_ref().map(|quality| json!({ "score": quality.score, "source": quality.source }));
+    // In the form of the operator's catalogue, so that a part of it can be copied there.
+    let tier = |tier: &Tier| CatalogueTier { above: tier.above, rates: tier.rates.into() };
+    let prices = prices_of(model).into_iter().map(|price| CataloguePrice {
+        effective: format_day(price.effective),
+        source: price.source,
+        refreshed: false,
+        rates: price.rates.into(),
+        tiers: price.tiers.iter().map(tier).collect(),
+    });
+    json!({
+        "id": model.id,
+        "aliases": model.aliases,
+        "operations": model.operations,
+        "context": model.context,
+        "max_output": model.max_output,
+        "capabilities": model.capabilities,
+        "quality": quality,
+        "prices": prices.collect::<Vec<_>>(),
+    })
 }
 
 fn quarantine(config: &ConfigArgument) -> Result<Quarantine> {

@@ -10,7 +10,7 @@ use portcullis_core::price::{Price, PriceList, Rates, Tier, parse_day};
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
 
-use crate::config::{Config, ProviderConfig};
+use crate::config::{CatalogueEntry, CatalogueFile, Config, ProviderConfig, overlaid};
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::upstream::{Address, Health};
@@ -66,6 +66,23 @@ pub struct Offer {
     pub name: Name,
 }
 
+/// Marks a model that is served by one of its provider's endpoints alone: `endpoint:responses`.
+const ENDPOINT_CAPABILITY: &str = "endpoint:";
+
+impl Offer {
+    /// The endpoint for an operation: the one that alone serves this model, else one that speaks this format.
+    pub fn endpoint(&self, operation: &str, format: &str) -> Option<&Arc<Endpoint>> {
+        let mut capabilities = self.model.capabilities.iter();
+        match capabilities.find_map(|capability| capability.strip_prefix(ENDPOINT_CAPABILITY)) {
+            Some(name) => {
+                let mut endpoints = self.connection.endpoints.iter();
+                endpoints.find(|endpoint| endpoint.name == name && endpoint.operation == operation)
+            }
+            None => self.connection.endpoint(operation, format),
+        }
+    }
+}
+
 /// Everything on offer.
 #[derive(Default)]
 pub struct Catalog {
@@ -75,6 +92,8 @@ pub struct Catalog {
     by_name: HashMap<String, Vec<Offer>>,
     auto: Vec<Offer>,
     overrides: Vec<(String, Price)>,
+    /// The operator's own catalogue.
+    own: Arc<CatalogueFile>,
 }
 
 impl Catalog {
@@ -87,7 +106,7 @@ impl Catalog {
         health_of: &dyn Fn(&str) -> Arc<Health>,
         former: Option<&Catalog>,
     ) -> Result<Self, String> {
-        let mut catalog = Catalog::default();
+        let mut catalog = Catalog { own: Arc::clone(&config.catalogue.content), ..Catalog::default() };
         for price in &config.pricing.price {
             let entry = price.price().map_err(|error| error.to_string())?;
             catalog.overrides.push((price.model.clone(), entry));
@@ -196,13 +215,20 @@ impl Catalog {
     }
 
     fn models_of(&self, connection: &Connection, provider: &ProviderConfig) -> Vec<ModelFacts> {
+        let wanted = |id: &String| provider.only.is_empty() || provider.only.contains(id);
         let listed = connection.plugin.manifest().models.iter();
-        let mut models: Vec<ModelFacts> = listed
-            .filter(|model| provider.only.is_empty() || provider.only.contains(&model.id))
-            .map(|model| self.listed(connection, model))
-            .collect();
+        let mut models: Vec<ModelFacts> =
+            listed.filter(|model| wanted(&model.id)).map(|model| self.listed(connection, model)).collect();
+        let is_there = |models: &[ModelFacts], name: &String| {
+            models.iter().any(|model| *model.id == **name || model.aliases.contains(name))
+        };
+        for entry in self.own.additions(&connection.name, connection.plugin.name()) {
+            if wanted(&entry.id) && !is_there(&models, &entry.id) {
+                models.push(self.unlisted(connection, &entry.id));
+            }
+        }
         for name in &provider.models {
-            if name != "*" && !models.iter().any(|model| *model.id == **name || model.aliases.contains(name)) {
+            if name != "*" && !is_there(&models, name) {
                 models.push(self.unlisted(connection, name));
             }
         }
@@ -210,8 +236,7 @@ impl Catalog {
     }
 
     fn listed(&self, connection: &Connection, model: &manifest::Model) -> ModelFacts {
-        let prices = model.prices.iter().filter_map(price).collect();
-        ModelFacts {
+        let facts = ModelFacts {
             id: model.id.as_str().into(),
             aliases: model.aliases.clone(),
             operations: model.operations.clone(),
@@ -219,13 +244,14 @@ impl Catalog {
             max_output: model.max_output,
             capabilities: model.capabilities.clone(),
             quality: model.quality.as_ref().map(|quality| quality.score),
-            prices: self.prices(connection, &model.id, prices),
+            prices: PriceList::default(),
             known: true,
-        }
+        };
+        self.completed(connection, facts, prices_of(model))
     }
 
     fn unlisted(&self, connection: &Connection, name: &str) -> ModelFacts {
-        ModelFacts {
+        let facts = ModelFacts {
             id: name.into(),
             aliases: Vec::new(),
             operations: vec!["chat".to_owned()],
@@ -233,19 +259,45 @@ impl Catalog {
             max_output: 0,
             capabilities: Vec::new(),
             quality: None,
-            prices: self.prices(connection, name, Vec::new()),
+            prices: PriceList::default(),
             known: false,
-        }
+        };
+        self.completed(connection, facts, Vec::new())
     }
 
-    /// The operator's own price where there is one, else the catalogue's.
-    fn prices(&self, connection: &Connection, model: &str, catalogue: Vec<Price>) -> PriceList {
+    /// Puts what the operator says before what the plugin says.
+    fn completed(&self, connection: &Connection, mut facts: ModelFacts, prices: Vec<Price>) -> ModelFacts {
+        let names: Vec<&str> = std::iter::once(&*facts.id).chain(facts.aliases.iter().map(String::as_str)).collect();
+        let said = self.own.about(&connection.name, connection.plugin.name(), &names);
+        facts.prices = self.prices(connection, &facts.id, prices, &said);
+        facts.known |= said.iter().any(|entry| entry.capabilities.is_some());
+        macro_rules! first {
+            ($member:ident) => {
+                if let Some(said) = said.iter().find_map(|entry| entry.$member.clone()) {
+                    facts.$member = said;
+                }
+            };
+        }
+        first!(operations);
+        first!(context);
+        first!(max_output);
+        first!(capabilities);
+        facts.quality = said.iter().find_map(|entry| Some(entry.quality.as_ref()?.score)).or(facts.quality);
+        first!(aliases);
+        facts
+    }
+
+    /// The operator's own price where there is one, else that of the operator's catalogue, else the plugin's.
+    fn prices(&self, connection: &Connection, model: &str, own: Vec<Price>, said: &[&CatalogueEntry]) -> PriceList {
         let exact = format!("{}/{model}", connection.name);
         let any = format!("{}/*", connection.name);
         let named = |wanted: &str| self.overrides.iter().find(|(name, _)| name == wanted);
         match named(&exact).or_else(|| named(&any)) {
             Some((_, price)) => PriceList::new(vec![price.clone()]),
-            None => PriceList::new(catalogue),
+            None => {
+                let priced = said.iter().find(|entry| !entry.prices.is_empty());
+                overlaid(own, priced.map_or(&[], |entry| &entry.prices))
+            }
         }
     }
 }
@@ -277,6 +329,11 @@ fn connect(
         health,
         offers_any: provider.models.iter().any(|model| model == "*"),
     })
+}
+
+/// A plugin's own prices of a model.
+pub fn prices_of(model: &manifest::Model) -> Vec<Price> {
+    model.prices.iter().filter_map(price).collect()
 }
 
 /// A catalogue's price; one with a malformed day is left out with a warning, which leaves the price unknown and never zero.

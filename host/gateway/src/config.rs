@@ -2,6 +2,7 @@
 //!
 //! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
 
+mod catalogue;
 mod conversations;
 mod credential;
 mod error;
@@ -20,6 +21,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use catalogue::{
+    CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueTier,
+    overlaid,
+};
 pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
@@ -55,6 +60,8 @@ pub struct Config {
     pub conversations: ConversationsConfig,
     /// What things cost where the plugins' catalogues do not say.
     pub pricing: PricingConfig,
+    /// What the operator knows of models better than the plugins' catalogues.
+    pub catalogue: CatalogueConfig,
 }
 
 /// What serves when there is no file: the two providers whose keys are in the environment.
@@ -64,8 +71,8 @@ impl Config {
     /// Reads a file; with `None`, the defaults.
     ///
     /// # Errors
-    /// When the file cannot be read, is not TOML, has an unknown key or a value of the wrong type, or names an
-    /// environment variable that is not set.
+    /// When the file or the catalogue it names cannot be read, is not TOML, has an unknown key or a value of the wrong type, or
+    /// names an environment variable that is not set.
     pub fn load(path: Option<&Path>, environment: &dyn Environment) -> Result<Self, ConfigError> {
         let Some(path) = path else {
             let mut config = Config::parse(DEFAULT, "defaults")?;
@@ -77,10 +84,10 @@ impl Config {
         Config::parse(&text, &path.display().to_string())?.finish(environment)
     }
 
-    /// Parses a file's text without resolving its environment references.
+    /// Parses a file's text without resolving its environment references or reading the catalogue it names.
     ///
     /// # Errors
-    /// As [`load`](Self::load), but for the environment.
+    /// As [`load`](Self::load), but for the environment and the catalogue.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::from_toml(name, text, &error))
     }
@@ -96,6 +103,7 @@ impl Config {
             key.resolve("conversations.key", environment)?;
         }
         self.conversations.check()?;
+        self.catalogue.read()?;
         Ok(self)
     }
 }

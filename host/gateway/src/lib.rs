@@ -27,5 +27,6 @@ mod text_map;
 mod upstream;
 mod utf8;
 
+pub use catalog::prices_of;
 pub use gateway::{Gateway, Parts, default_config_path};
 pub use observing::Observing;

@@ -41,6 +41,9 @@ pub struct Report {
     pub vectors: usize,
     /// How long compiling took, or loading what was compiled before.
     pub compile: Duration,
+    /// What it says of itself.
+    #[serde(skip)]
+    pub manifest: Arc<Manifest>,
 }
 
 /// A component that passed every check that does not depend on the other plugins.
@@ -100,6 +103,7 @@ pub(crate) fn load(
         Some(section) => golden::run(&code, &manifest, settings, section)?,
         None => 0,
     };
+    code.rest();
     let report = Report {
         name: manifest.name.clone(),
         version: manifest.version.clone(),
@@ -111,6 +115,7 @@ pub(crate) fn load(
         wasi: shape.wasi,
         vectors,
         compile,
+        manifest,
     };
     Ok(Loaded { plugin, report })
 }

@@ -37,6 +37,18 @@ impl ConfigError {
         };
         ConfigError::Invalid { place, message }
     }
+
+    /// The same for JSON.
+    pub(super) fn from_json(name: &str, error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        // serde_json ends with where; the place says it already.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let message = match suggestion(message) {
+            Some(nearest) => format!("{message}; did you mean `{nearest}`?"),
+            None => message.to_owned(),
+        };
+        ConfigError::Invalid { place: format!("{name}:{}", error.line()), message }
+    }
 }
 
 /// The key of the line that an error is on; never its value, which may be a secret.
