@@ -1,4 +1,4 @@
-//! What a request asks for, read out of either protocol. Holds only what an answer depends on.
+//! What a request asks for, read out of any protocol. Holds only what an answer depends on.
 
 use serde_json::Value;
 
@@ -26,6 +26,8 @@ pub struct Ask {
     pub stream: bool,
     pub stream_usage: bool,
     pub input: Input,
+    /// What an answer repeats of its request (Responses).
+    pub repeated: Value,
 }
 
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use memchr::memmem;
 
 use crate::ask::{Ask, Input};
 use crate::behaviour::Behaviour;
-use crate::server::{Frame, Protocol, Stamp};
-use crate::{anthropic, openai, reply};
+use crate::protocol::Protocol;
+use crate::reply;
+use crate::server::Stamp;
 
 /// What a recognised request gets.
 #[derive(Clone, Debug)]
@@ -98,24 +99,21 @@ fn make(wanted: Wanted) -> Ready {
         None => (Behaviour::Chat, "demo-bench".to_owned()),
     };
     let ask = Ask {
-        model: model.clone(),
+        model,
         prompt: "What is the weather like in Paris today?".to_owned(),
         count: 1,
+        stream_usage: wanted.usage,
         input: Input { uncached: 256, ..Input::default() },
         ..Ask::default()
     };
     let stamp = Stamp { serial: 0, created: 1_735_689_600 };
     let reply = reply::compose(&ask, behaviour, stamp.serial);
-    let frames = |frames: Vec<Frame>| Ready::Frames(frames.into_iter().map(|frame| frame.bytes).collect());
-    match (wanted.protocol, wanted.deltas) {
-        (Protocol::OpenAi, None) => {
-            Ready::Whole(Bytes::from(openai::response::body(&reply, &model, stamp, false).to_string()))
+    match wanted.deltas {
+        None => Ready::Whole(Bytes::from(wanted.protocol.whole(&reply, &ask, stamp).to_string())),
+        Some(_) => {
+            let frames = wanted.protocol.frames(&reply, &ask, stamp);
+            Ready::Frames(frames.into_iter().map(|frame| frame.bytes).collect())
         }
-        (Protocol::Anthropic, None) => {
-            Ready::Whole(Bytes::from(anthropic::response::body(&reply, &model, stamp).to_string()))
-        }
-        (Protocol::OpenAi, Some(_)) => frames(openai::stream::frames(&reply, &model, stamp, false, wanted.usage)),
-        (Protocol::Anthropic, Some(_)) => frames(anthropic::stream::frames(&reply, &model, stamp)),
     }
 }
 

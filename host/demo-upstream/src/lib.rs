@@ -1,7 +1,7 @@
 //! A small real HTTP server that stands in for a model provider.
 //!
-//! It speaks OpenAI Chat Completions (`POST /v1/chat/completions`, `GET /v1/models`) and Anthropic Messages
-//! (`POST /v1/messages`), whole and streamed token by token, over real sockets: `portcullis demo`, the black-box tests and
+//! It speaks OpenAI Chat Completions (`POST /v1/chat/completions`, `GET /v1/models`), OpenAI Responses (`POST /v1/responses`),
+//! Anthropic Messages (`POST /v1/messages`) and Gemini (`POST /v1beta/models/MODEL:generateContent`), whole and streamed token by token, over real sockets: `portcullis demo`, the black-box tests and
 //! the benchmark all run against it. What a request asks for decides the answer and nothing else does, so two runs give the
 //! same text and the same token counts; only ids and timestamps differ.
 //!
@@ -13,7 +13,7 @@
 //! | `demo`, or any other name | chats pleasantly about what was asked |
 //! | `demo-echo` | answers with the last user text, unchanged |
 //! | `demo-tool`, or a prompt with "call the tool" | calls the first offered tool; all of them where the prompt says "tools", "both" or "parallel" |
-//! | `demo-think` | reasons first: signed thinking (Anthropic) or `reasoning_content` (as DeepSeek has it) |
+//! | `demo-think` | reasons first: signed thinking (Anthropic), thoughts (Gemini), a summary (Responses) or `reasoning_content` (as DeepSeek has it) |
 //! | `demo-long`, `demo-long-N` | a long answer, of N tokens |
 //! | `demo-burst-N` | N tokens as fast as they can be written, in few writes |
 //! | `demo-slow` | tokens far apart |
@@ -34,11 +34,14 @@ mod anthropic;
 mod ask;
 mod behaviour;
 mod bench;
+mod gemini;
 mod openai;
 mod pace;
 mod playback;
+mod protocol;
 mod refusal;
 mod reply;
+mod responses;
 mod schema;
 mod server;
 mod tokens;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::behaviour::{Behaviour, Stall};
 use crate::playback::Step;
-use crate::server::{Frame, Options, Protocol};
-use crate::{anthropic, openai};
+use crate::protocol::Protocol;
+use crate::server::{Frame, Options};
 
 /// Lets what was sent before a cut leave the socket's buffer.
 const BEFORE_CUT: Duration = Duration::from_millis(20);
@@ -38,10 +38,7 @@ pub fn stream(frames: Vec<Frame>, behaviour: Behaviour, protocol: Protocol, opti
         Behaviour::Stall(_) => vec![Step::Hang],
         Behaviour::ErrorInStream => {
             let message = "The demo upstream was told to fail within the stream.";
-            vec![match protocol {
-                Protocol::OpenAi => openai::stream::error(message),
-                Protocol::Anthropic => anthropic::stream::error(message),
-            }]
+            vec![protocol.error_in_stream(message)]
         }
         _ => Vec::new(),
     };

@@ -25,13 +25,14 @@ use crate::behaviour::{Behaviour, Stall};
 use crate::bench::{Bench, Ready};
 use crate::openai::operations::{self, Files, Told};
 use crate::playback::{Counters, InFlight, Playback, Stats, Step};
+use crate::protocol::Protocol;
 use crate::refusal::Refusal;
-use crate::{anthropic, openai, pace, reply};
+use crate::{pace, reply};
 
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where set, every request must carry it, as `Authorization: Bearer` or `x-api-key`; else any key or none will do.
+    /// Where set, every request must carry it, as `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`; else any key or none will do.
     pub api_key: Option<String>,
     /// Between the tokens of an ordinary stream.
     pub token_delay: Duration,
@@ -121,12 +122,6 @@ pub struct Frame {
     pub token: bool,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Protocol {
-    OpenAi,
-    Anthropic,
-}
-
 /// What `GET /v1/models` lists. Any other name is ordinary chat.
 const MODELS: [&str; 14] = [
     "demo",
@@ -210,11 +205,7 @@ impl Shared {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let headers = &parts.headers;
-        let protocol = match parts.uri.path() {
-            "/v1/messages" => Protocol::Anthropic,
-            _ if headers.contains_key("anthropic-version") => Protocol::Anthropic,
-            _ => Protocol::OpenAi,
-        };
+        let protocol = Protocol::of(&parts.uri, headers);
         let stamp = Stamp { serial, created: now() };
         let Ok(body) = body else {
             let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Request exceeds the maximum size");
@@ -225,15 +216,12 @@ impl Shared {
             return self.refuse(protocol, &refusal, stamp, in_flight);
         }
         match (&parts.method, parts.uri.path()) {
-            (&Method::POST, "/v1/chat/completions" | "/v1/messages") => {
-                self.chat(protocol, headers, &body, stamp, in_flight).await
+            (&Method::POST, path) if protocol.is_chat(path) => {
+                self.chat(protocol, &parts, &body, stamp, in_flight).await
             }
-            (&Method::GET, "/v1/models") => {
-                let models = match protocol {
-                    Protocol::OpenAi => openai::models(&MODELS),
-                    Protocol::Anthropic => anthropic::models(&MODELS),
-                };
-                answer(protocol, stamp, StatusCode::OK, "application/json", whole(&models, in_flight))
+            (&Method::GET, "/v1/models" | "/v1beta/models") => {
+                let models = whole(&protocol.models(&MODELS), in_flight);
+                answer(protocol, stamp, StatusCode::OK, "application/json", models)
             }
             (method, path) => {
                 if let Some(told) = operations::answer(&self.files, &parts, &body, stamp) {
@@ -248,7 +236,7 @@ impl Shared {
     async fn chat(
         &self,
         protocol: Protocol,
-        headers: &HeaderMap,
+        parts: &http::request::Parts,
         body: &Bytes,
         stamp: Stamp,
         in_flight: InFlight,
@@ -263,11 +251,7 @@ impl Shared {
             };
             return answer(protocol, stamp, StatusCode::OK, kind, body);
         }
-        let read = match protocol {
-            Protocol::OpenAi => openai::request::read(body),
-            Protocol::Anthropic => anthropic::request::read(body, headers.contains_key("anthropic-version")),
-        };
-        let ask = match read {
+        let ask = match protocol.read(&parts.uri, &parts.headers, body) {
             Ok(ask) => ask,
             Err(refusal) => return self.refuse(protocol, &refusal, stamp, in_flight),
         };
@@ -281,18 +265,12 @@ impl Shared {
         }
         let reply = reply::compose(&ask, behaviour, stamp.serial);
         if ask.stream {
-            let frames = match protocol {
-                Protocol::OpenAi => openai::stream::frames(&reply, &ask.model, stamp, ask.logprobs, ask.stream_usage),
-                Protocol::Anthropic => anthropic::stream::frames(&reply, &ask.model, stamp),
-            };
+            let frames = protocol.frames(&reply, &ask, stamp);
             let steps = pace::stream(frames, behaviour, protocol, &self.options);
             let body = Playback::stream(steps, in_flight);
             return answer(protocol, stamp, StatusCode::OK, "text/event-stream; charset=utf-8", body);
         }
-        let value = match protocol {
-            Protocol::OpenAi => openai::response::body(&reply, &ask.model, stamp, ask.logprobs),
-            Protocol::Anthropic => anthropic::response::body(&reply, &ask.model, stamp),
-        };
+        let value = protocol.whole(&reply, &ask, stamp);
         self.whole_answer(protocol, &ask, behaviour, stamp, &value, in_flight)
     }
 
@@ -332,15 +310,17 @@ impl Shared {
     fn authenticate(&self, headers: &HeaderMap, protocol: Protocol) -> Result<(), Refusal> {
         let Some(expected) = &self.options.api_key else { return Ok(()) };
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let given = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
+        let given =
+            bearer.or_else(|| headers.get("x-api-key").or_else(|| headers.get("x-goog-api-key"))?.to_str().ok());
         match given {
             Some(given) if given == expected => Ok(()),
             _ => {
                 let message = match (protocol, given) {
                     (Protocol::Anthropic, Some(_)) => "invalid x-api-key",
                     (Protocol::Anthropic, None) => "x-api-key header is required",
-                    (Protocol::OpenAi, Some(_)) => "Incorrect API key provided.",
-                    (Protocol::OpenAi, None) => "You didn't provide an API key.",
+                    (Protocol::Gemini, _) => "API key not valid. Please pass a valid API key.",
+                    (_, Some(_)) => "Incorrect API key provided.",
+                    (_, None) => "You didn't provide an API key.",
                 };
                 Err(Refusal::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key"))
             }
@@ -364,10 +344,7 @@ impl Shared {
     }
 
     fn refuse(&self, protocol: Protocol, refusal: &Refusal, stamp: Stamp, in_flight: InFlight) -> Response<Playback> {
-        let body = match protocol {
-            Protocol::OpenAi => openai::error::body(refusal),
-            Protocol::Anthropic => anthropic::error::body(refusal, &request_id(stamp)),
-        };
+        let body = protocol.error(refusal, &request_id(stamp));
         let mut answer = answer(protocol, stamp, refusal.status, "application/json", whole(&body, in_flight));
         if let Some(seconds) = refusal.retry_after {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -393,7 +370,7 @@ fn answer(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let id = HeaderValue::try_from(request_id(stamp)).expect("letters and digits");
     match protocol {
-        Protocol::OpenAi => {
+        Protocol::OpenAi | Protocol::Responses => {
             headers.insert(HeaderName::from_static("x-request-id"), id);
             headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from_static("1"));
             headers.insert(HeaderName::from_static("openai-version"), HeaderValue::from_static("2020-10-01"));
@@ -401,6 +378,8 @@ fn answer(
         Protocol::Anthropic => {
             headers.insert(HeaderName::from_static("request-id"), id);
         }
+        // Gemini names its answers in their bodies.
+        Protocol::Gemini => {}
     }
     answer
 }

@@ -84,6 +84,14 @@ pub async fn anthropic(server: &Handle, body: &Value) -> Answer {
     read(send(server, Method::POST, "/v1/messages", &headers, body).await).await
 }
 
+pub async fn responses(server: &Handle, body: &Value) -> Answer {
+    read(send(server, Method::POST, "/v1/responses", &[], body).await).await
+}
+
+pub async fn gemini(server: &Handle, target: &str, body: &Value) -> Answer {
+    read(send(server, Method::POST, &format!("/v1beta/models/{target}"), &[], body).await).await
+}
+
 /// A request with one user message and more members.
 pub fn ask(model: &str, prompt: &str, more: Value) -> Value {
     let mut body = json!({"model": model, "max_tokens": 4096, "messages": [{"role": "user", "content": prompt}]});
