@@ -74,7 +74,7 @@ fn is_taken(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(taken))
 }
 
-/// The demo's configuration: the demo provider in both protocols, the real ones where their keys are in the environment.
+/// The demo's configuration: the demo provider in its three protocols, the real ones where their keys are in the environment.
 fn configuration(arguments: &DemoArguments, provider: std::net::SocketAddr) -> String {
     let quoted = |path: &Path| toml_string(&path.display().to_string());
     let mut text = format!(
@@ -105,6 +105,13 @@ auth = "header:x-api-key"
 models = ["demo", "demo-echo", "demo-tool", "demo-think", "demo-slow", "*"]
 only = ["none"]
 
+[providers.demo-gemini]
+plugin = "gemini"
+base_url = "http://{provider}/v1beta"
+auth = "header:x-goog-api-key"
+models = ["*"]
+only = ["none"]
+
 [routing]
 auto = ["demo/demo", "demo-anthropic/demo"]
 
@@ -117,6 +124,11 @@ output = "0.60"
 model = "demo-anthropic/*"
 input = "0.25"
 output = "1.25"
+
+[[pricing.price]]
+model = "demo-gemini/*"
+input = "0.30"
+output = "2.50"
 "#,
         store = quoted(&arguments.data.join("portcullis.db")),
         plugins = quoted(&arguments.plugins),
