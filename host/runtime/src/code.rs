@@ -79,6 +79,19 @@ impl Code {
         Ok(())
     }
 
+    /// Gives back the pages of compiled code that loading has touched: its golden vectors run nearly all of it, and requests run
+    /// a part, which comes back from the file at its first use. About 2 MB a provider.
+    pub fn rest(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let range = self.pre.component().image_range();
+            let length = range.end as usize - range.start as usize;
+            // SAFETY: the range is the component's own mapping, which begins at a page. Paging out changes no byte of it; what the
+            // kernel does not know or cannot page out stays.
+            unsafe { libc::madvise(range.start.cast_mut().cast(), length, libc::MADV_PAGEOUT) };
+        }
+    }
+
     pub fn functions(&self) -> wasmtime::Result<&Functions> {
         self.functions.get().ok_or_else(|| wasmtime::format_err!("its functions were not checked"))
     }

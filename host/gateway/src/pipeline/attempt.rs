@@ -8,7 +8,7 @@ use portcullis_core::receipt;
 use portcullis_runtime::contract::{policy, provider, types};
 
 use super::chat::Inbound;
-use super::failure::{kind_of, sanitised};
+use super::failure::{Halt, kind_of, sanitised};
 use super::money::Held;
 use super::payload::is_json;
 use super::record::micros;
@@ -51,9 +51,9 @@ impl Running {
         offer: Offer,
         candidate: u32,
         number: u32,
-    ) -> Result<Option<Self>, Stop> {
+    ) -> Result<Option<Self>, Halt> {
         let (operation, format) = (&exchange.route.operation, &exchange.route.format);
-        let offered = offer.connection.endpoint(operation, format).cloned();
+        let offered = offer.endpoint(operation, format).cloned();
         // Only chat is translated.
         let offered = offered.filter(|endpoint| exchange.route.translates() || *endpoint.format == **format);
         let Some(endpoint) = offered else {
@@ -61,7 +61,8 @@ impl Running {
                 types::FailureKind::UnsupportedFeature,
                 "unsupported_operation",
                 format!("The provider `{}` does not offer this operation.", offer.connection.name),
-            ));
+            )
+            .into());
         };
         exchange.attempt_output_limit = exchange.constraints.max_output_tokens;
         let choices = match &inbound.decoded {
