@@ -1,6 +1,5 @@
 //! The `response` object: a whole answer, and what several events of a stream hold.
 
-use portcullis_plugin::dialect::Account;
 use portcullis_plugin::ir::{Field, Finish, FinishReason, Usage};
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::Reply;
@@ -10,7 +9,6 @@ use serde_json::value::RawValue;
 
 use super::item::Tag;
 use super::usage::{self, WireUsage};
-use crate::wire::request::Metadata;
 
 portcullis_plugin::wire_object! {
     pub struct Answer {
@@ -195,7 +193,6 @@ impl Document<'_> {
             Some(counted) => usage::write(writer, counted, self.reply),
             None => writer.null(),
         }
-        let account = self.reply.and_then(|reply| reply.account.as_ref());
         let replaced = |name: &str| self.reply.is_some_and(|reply| reply.replaces(name));
         for (name, value) in DEFAULTS {
             if !replaced(name) && !self.extra.iter().any(|field| field.name == *name) {
@@ -206,21 +203,8 @@ impl Document<'_> {
         for field in self.extra.iter().filter(written) {
             writer.member_raw(&field.name, &field.value);
         }
-        if let Some(account) = account {
-            self.metadata(writer, account);
-            writer.member_raw("x-llm-gateway", &account.gateway);
-        }
-        writer.end_object();
-    }
-
-    /// The answer's own metadata and the gateway's: texts by the official types, so that what is more is JSON in a text.
-    fn metadata(&self, writer: &mut Writer, account: &Account) {
-        let own: Option<Metadata> = json::field(self.extra, "metadata");
-        let ours: Option<Metadata> = json::from_str(&account.metadata).ok();
-        writer.key("metadata");
-        writer.begin_object();
-        for pair in own.into_iter().chain(ours).flat_map(|pairs| pairs.0) {
-            writer.member_string(&pair.name, &pair.value);
+        if let Some(reply) = self.reply {
+            reply.write_account_as_texts(writer, self.extra);
         }
         writer.end_object();
     }
