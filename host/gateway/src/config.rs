@@ -7,6 +7,7 @@ mod conversations;
 mod credential;
 mod error;
 mod limits;
+mod media;
 mod plugin;
 mod pricing;
 mod provider;
@@ -29,6 +30,7 @@ pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
 pub use limits::{GuardOverflow, LimitsConfig};
+pub use media::{MediaConfig, MediaTypes};
 pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
@@ -56,6 +58,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// How `auto` and shared model names find their target.
     pub routing: RoutingConfig,
+    /// Media that requests name by URL.
+    pub media: MediaConfig,
     /// Turns that requests can go on from.
     pub conversations: ConversationsConfig,
     /// What things cost where the plugins' catalogues do not say.
@@ -103,6 +107,7 @@ impl Config {
             key.resolve("conversations.key", environment)?;
         }
         self.conversations.check()?;
+        self.media.check()?;
         self.catalogue.read()?;
         Ok(self)
     }

@@ -6,6 +6,7 @@ use portcullis_runtime::contract::manifest;
 use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pointer};
 
+use crate::media::Kind;
 use crate::text_map;
 
 /// Headers that are the host's alone, whatever a plugin declares.
@@ -55,6 +56,8 @@ pub struct Endpoint {
     /// What a frame must hold to be shown to the meter; none for every frame.
     meter_frames: Option<AhoCorasick>,
     pub framing: Framing,
+    /// Media that it takes inline only.
+    pub inline_media: Vec<Kind>,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,13 @@ impl Endpoint {
             usage_flag: usage_flag.transpose()?,
             meter_frames: meter_frames.transpose().map_err(|error| problem("meter frames", &error))?,
             framing: text_map::framing(endpoint.stream_framing),
+            inline_media: endpoint
+                .inline_media
+                .iter()
+                .map(|name| {
+                    Kind::parse(name).ok_or_else(|| problem("inline media", &format!("`{name}` is no kind of media")))
+                })
+                .collect::<Result<_, _>>()?,
         })
     }
 

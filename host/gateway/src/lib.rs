@@ -15,6 +15,7 @@ mod endpoint;
 mod gateway;
 mod inbound;
 mod kept;
+mod media;
 mod models;
 mod observing;
 mod pipeline;

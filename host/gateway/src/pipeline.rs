@@ -10,6 +10,7 @@ mod exchange;
 mod facts;
 mod failure;
 mod guard;
+mod media;
 mod money;
 mod payload;
 mod plan;

@@ -9,10 +9,12 @@ use portcullis_runtime::contract::{chat, guard, types};
 
 use super::attempt::{Attempted, Running};
 use super::facts::{Facts, invalid};
+use super::failure::Halt;
 use super::payload::{Payload, is_json};
 use super::record::Outcome;
 use super::{Arrival, Exchange, Stop};
 use crate::answer::AnswerBody;
+use crate::catalog::Offer;
 use crate::utf8::utf8;
 
 /// What is sent on: the client's body after the guards, and its decoded form where somebody needed it.
@@ -93,7 +95,7 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
         if number as usize == limit {
             break;
         }
-        let running = match Running::prepare(&mut exchange, &mut inbound, offer, candidate, number + 1) {
+        let running = match prepared(&mut exchange, &mut inbound, offer, candidate, number + 1).await {
             Ok(Some(running)) => running,
             // A policy leaves this target out.
             Ok(None) => continue,
@@ -123,6 +125,24 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
         ..Stop::of(types::FailureKind::Permission, "model_not_allowed", "No permitted model is left for this request.")
     });
     end(exchange, &stop)
+}
+
+/// An attempt that can be run. Files are brought inline only now, when the policies have seen the target.
+async fn prepared(
+    exchange: &mut Exchange,
+    inbound: &mut Inbound,
+    offer: Offer,
+    candidate: u32,
+    number: u32,
+) -> Result<Option<Running>, Stop> {
+    loop {
+        match Running::prepare(exchange, inbound, offer.clone(), candidate, number) {
+            Ok(running) => return Ok(running),
+            Err(Halt::Stop(stop)) => return Err(stop),
+            // Boxed, so that requests without files carry no room for it.
+            Err(Halt::Files(inline)) => Box::pin(exchange.bring_media(inbound, &inline)).await?,
+        }
+    }
 }
 
 impl Exchange {

@@ -10,6 +10,7 @@ use portcullis_runtime::{CallError, Plugin};
 
 use super::Exchange;
 use crate::answer::{self, AnswerBody};
+use crate::media::Kind;
 
 /// Why a request ends before its answer.
 #[derive(Debug)]
@@ -41,6 +42,19 @@ impl Stop {
     pub fn plugin(plugin: &Plugin, role: &str, request_id: &str, error: &CallError) -> Self {
         tracing::error!(request_id, plugin = %plugin.name(), version = %plugin.version(), role, %error, "a plugin failed");
         Stop::of(types::FailureKind::Internal, "plugin_failed", "The gateway could not process the request.")
+    }
+}
+
+/// Why an attempt cannot be made yet, or at all.
+pub(super) enum Halt {
+    Stop(Stop),
+    /// Files of these kinds that the request names are to be brought inline first.
+    Files(Vec<Kind>),
+}
+
+impl<E: Into<Stop>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Halt::Stop(error.into())
     }
 }
 

@@ -8,10 +8,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 use portcullis_runtime::contract::provider::{Target, UpstreamRequest};
-use portcullis_runtime::contract::types;
+use portcullis_runtime::contract::{chat, types};
 use portcullis_wire::json::{self, Edits};
 
 use super::chat::Inbound;
+use super::failure::Halt;
+use super::media::Wanted;
 use super::payload::Payload;
 use super::{Exchange, Stop};
 use crate::catalog::Offer;
@@ -21,7 +23,7 @@ use crate::endpoint::{Endpoint, ModelPlace};
 use crate::upstream::build_path;
 
 /// The code of a note on what a provider has no place for; see `note` in `wit/types.wit`.
-const NOTE_DROPPED: &str = "dropped";
+pub(super) const NOTE_DROPPED: &str = "dropped";
 
 /// A request ready to be sent, and how its answer is to be read.
 pub(super) struct Outbound {
@@ -46,13 +48,13 @@ impl Exchange {
         inbound: &mut Inbound,
         offer: &Offer,
         endpoint: &Arc<Endpoint>,
-    ) -> Result<Outbound, Stop> {
+    ) -> Result<Outbound, Halt> {
         if endpoint.format == *self.route.format && (!self.facts.reencode || !self.route.translates()) {
             self.record.passthrough = true;
-            self.forward(inbound, offer, endpoint)
+            Ok(self.forward(inbound, offer, endpoint)?)
         } else {
             self.record.passthrough = false;
-            self.encode(inbound, offer)
+            self.encode(inbound, offer, endpoint)
         }
     }
 
@@ -160,10 +162,42 @@ impl Exchange {
         pairs.map(|pair| (pair.name.as_str(), pair.value.as_str()))
     }
 
-    /// The request as the provider plugin writes it.
-    fn encode(&mut self, inbound: &mut Inbound, offer: &Offer) -> Result<Outbound, Stop> {
+    /// The request as the provider plugin writes it. `expected` is the endpoint that it is likely to choose: what that one wants
+    /// inline is brought first, and then what the one that was chosen does.
+    fn encode(&mut self, inbound: &mut Inbound, offer: &Offer, expected: &Arc<Endpoint>) -> Result<Outbound, Halt> {
         self.decode(inbound)?;
-        let Some(decoded) = &inbound.decoded else { return Err(self.broken_plugin(offer, "nothing was decoded")) };
+        let Some(decoded) = &inbound.decoded else {
+            return Err(self.broken_plugin(offer, "nothing was decoded").into());
+        };
+        let mut inline = expected.inline_media.clone();
+        loop {
+            let (shorter, mut left_out) = match self.media_wanted(decoded, &inline, offer)? {
+                Wanted::Nothing => (None, Vec::new()),
+                Wanted::Files => return Err(Halt::Files(inline)),
+                Wanted::Without(shorter, notes) => (Some(shorter), notes),
+            };
+            let request = shorter.as_deref().unwrap_or(decoded);
+            let (chosen, encoded) = self.encode_once(request, offer)?;
+            let known = inline.len();
+            for kind in &chosen.inline_media {
+                if !inline.contains(kind) {
+                    inline.push(*kind);
+                }
+            }
+            if inline.len() > known && !matches!(self.media_wanted(request, &inline, offer)?, Wanted::Nothing) {
+                continue;
+            }
+            let stream_usage = request.stream_usage;
+            left_out.extend(encoded.notes);
+            return Ok(self.encoded(offer, &chosen, UpstreamRequest { notes: left_out, ..encoded }, stream_usage)?);
+        }
+    }
+
+    fn encode_once(
+        &mut self,
+        request: &chat::Request,
+        offer: &Offer,
+    ) -> Result<(Arc<Endpoint>, UpstreamRequest), Stop> {
         let target = Target {
             model: offer.name.to_string(),
             max_output_tokens: match (self.facts.max_output_tokens, self.attempt_output_limit) {
@@ -176,17 +210,28 @@ impl Exchange {
         };
         let plugin = offer.connection.plugin.clone();
         let encoded = self
-            .call(&plugin, "provider", |session, context| session.encode_request(context, &target, decoded))
+            .call(&plugin, "provider", |session, context| session.encode_request(context, &target, request))
             .map_err(|error| Stop::plugin(&plugin, "provider", &self.context.request_id, &error))??;
-        let UpstreamRequest { endpoint, path, query, headers, body, notes } = encoded;
         if self.snapshot.config.routing.unsupported == Unsupported::Refuse
-            && let Some(note) = notes.iter().find(|note| note.code == NOTE_DROPPED)
+            && let Some(note) = encoded.notes.iter().find(|note| note.code == NOTE_DROPPED)
         {
             return Err(unsupported(offer, &note.subject));
         }
-        let Some(endpoint) = offer.connection.endpoints.iter().find(|known| known.name == endpoint) else {
-            return Err(self.broken_plugin(offer, "it encoded for an endpoint that it does not declare"));
-        };
+        let chosen = offer.connection.endpoints.iter().find(|known| known.name == encoded.endpoint);
+        match chosen {
+            Some(chosen) => Ok((Arc::clone(chosen), encoded)),
+            None => Err(self.broken_plugin(offer, "it encoded for an endpoint that it does not declare")),
+        }
+    }
+
+    fn encoded(
+        &mut self,
+        offer: &Offer,
+        endpoint: &Arc<Endpoint>,
+        encoded: UpstreamRequest,
+        stream_usage: bool,
+    ) -> Result<Outbound, Stop> {
+        let UpstreamRequest { path, query, headers, body, notes, .. } = encoded;
         let path = build_path(
             &offer.connection.address.base_path,
             &endpoint.path,
@@ -199,7 +244,6 @@ impl Exchange {
             let same_format = *endpoint.format == *self.route.format;
             self.assemble(offer, endpoint, &path, &headers, Bytes::from(body), same_format)?
         };
-        let stream_usage = decoded.stream_usage;
         self.record.note(notes);
         Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage: !stream_usage, stream_usage })
     }
@@ -280,7 +324,7 @@ impl Exchange {
     }
 }
 
-fn unsupported(offer: &Offer, feature: &str) -> Stop {
+pub(super) fn unsupported(offer: &Offer, feature: &str) -> Stop {
     let mut stop = Stop::of(
         types::FailureKind::UnsupportedFeature,
         "unsupported_feature",

@@ -1,5 +1,7 @@
 //! Where a connection goes.
 
+use std::net::SocketAddr;
+
 use http::{HeaderValue, Uri};
 
 /// Scheme, host and port of a provider's server, with the path that its endpoints are appended to.
@@ -13,6 +15,8 @@ pub struct Address {
     pub base_path: String,
     /// As the `Host` header says it.
     pub authority: HeaderValue,
+    /// What the host is known to resolve to; it is looked up anew where this is absent.
+    pub resolved: Option<SocketAddr>,
 }
 
 impl Address {
@@ -36,6 +40,7 @@ impl Address {
             port,
             base_path: uri.path().trim_end_matches('/').to_owned(),
             authority: authority.parse().ok()?,
+            resolved: None,
         })
     }
 }

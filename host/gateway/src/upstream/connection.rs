@@ -54,7 +54,10 @@ pub(super) struct Driving(Option<Box<Driver>>);
 
 impl Connection {
     pub(super) async fn open(address: &Address) -> std::io::Result<Self> {
-        let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        let stream = match address.resolved {
+            Some(resolved) => TcpStream::connect(resolved).await?,
+            None => TcpStream::connect((address.host.as_str(), address.port)).await?,
+        };
         stream.set_nodelay(true)?;
         let socket = if address.tls {
             Socket::Tls(Box::new(tls::handshake(&address.host, stream).await?))
