@@ -84,14 +84,15 @@ TABLE: dict = collections.defaultdict(collections.Counter)
 def pytest_runtest_logreport(report):
     row = dict(report.user_properties).get("recorded")
     if row and (report.when == "call" or report.failed):
-        TABLE[tuple(row)][report.outcome] += 1
+        # An expected failure is reported as skipped.
+        TABLE[tuple(row)]["explained" if hasattr(report, "wasxfail") else report.outcome] += 1
 
 
 def pytest_terminal_summary(terminalreporter):
     if not TABLE:
         return
     terminalreporter.section("recordings")
-    line = "{:<10} {:<10} {:<20} {:>7} {:>7}".format
-    terminalreporter.write_line(line("provider", "client", "mode", "passed", "failed"))
+    line = "{:<21} {:<10} {:<20} {:>7} {:>7} {:>9}".format
+    terminalreporter.write_line(line("provider", "client", "mode", "passed", "failed", "explained"))
     for row, counts in sorted(TABLE.items()):
-        terminalreporter.write_line(line(*row, counts["passed"], counts["failed"]))
+        terminalreporter.write_line(line(*row, counts["passed"], counts["failed"], counts["explained"]))

@@ -136,14 +136,7 @@ class Recorded:
             replay.process.stop()
 
     def ask(self, path: str, body: str) -> Answer:
-        address = urllib.parse.urlsplit(self.gateway.address)
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
-        headers = {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
-        connection.request("POST", path, body.encode(), headers)
-        response = connection.getresponse()
-        answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
-        connection.close()
-        return answer
+        return ask(self.gateway.address, self.key, path, body)
 
     def ask_all(self, questions: dict) -> dict:
         """`{name: (path, body)}` to `{name: Answer}`."""
@@ -164,6 +157,17 @@ class Recorded:
         return found
 
 
+def ask(gateway_address: str, key: str, path: str, body: str) -> Answer:
+    address = urllib.parse.urlsplit(gateway_address)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+    connection.request("POST", path, body.encode(), headers)
+    response = connection.getresponse()
+    answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+    connection.close()
+    return answer
+
+
 def outcome(future):
     """A request that came to nothing fails its own test and no other."""
     error = future.exception()
@@ -173,11 +177,12 @@ def outcome(future):
 class Replay:
     """The recordings' own server."""
 
-    def __init__(self, log: pathlib.Path, mode: str):
+    def __init__(self, log: pathlib.Path, mode: str, place: pathlib.Path | None = None):
+        """`place` holds the server and what it serves, where those are not the recordings themselves."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        script = pathlib.Path(PLACE) / "replay"
+        script = (place or pathlib.Path(PLACE)) / "replay"
         environment = {"SPLIT": "1" if mode == "bytes" else "0", "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = gateway.Process([sys.executable, script, self.port], log, environment)
         self.process.says(r"recordings on 127\.0\.0\.1:(\d+)")

@@ -16,6 +16,8 @@ class Usage:
     output: int = 0
     # Web searches, which cost apart.
     searches: int = 0
+    # Part of the output, where a protocol tells it apart.
+    reasoning: int = dataclasses.field(default=0, compare=False)
 
 
 @dataclasses.dataclass
@@ -31,6 +33,8 @@ class Said:
     refused: bool = False
     usage: Usage | None = None
     model: str = ""
+    # The provider's own words for why there is no answer, or no more of it.
+    failed: str = ""
 
 
 def events(body: bytes) -> list[dict]:
@@ -153,6 +157,7 @@ def openai_usage(usage: dict | None) -> Usage | None:
         read=details.get("cached_tokens") or 0,
         written=details.get("cache_write_tokens") or 0,
         output=usage["completion_tokens"],
+        reasoning=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
     )
 
 
@@ -217,5 +222,6 @@ def anthropic_usage(usage: dict) -> Usage:
         read=read,
         written=written,
         output=usage["output_tokens"],
+        reasoning=(usage.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
         searches=(usage.get("server_tool_use") or {}).get("web_search_requests") or 0,
     )

@@ -8,11 +8,14 @@ import httpx2
 import openai
 from anthropic.types import Message, RawMessageStreamEvent
 from anthropic.types.beta import BetaMessage, BetaRawMessageStreamEvent
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from .said import events
 
+RESPONSE_EVENT = TypeAdapter(ResponseStreamEvent)
 MESSAGE_EVENTS = {True: TypeAdapter(BetaRawMessageStreamEvent), False: TypeAdapter(RawMessageStreamEvent)}
 
 
@@ -23,10 +26,17 @@ def read_openai(body: bytes, stream: bool) -> dict:
     for event in events(body):
         ChatCompletionChunk.model_validate(event)
     client = openai.OpenAI(api_key="none", base_url="http://none", http_client=answering(body, httpx2))
-    with client.chat.completions.stream(model="none", messages=[], stream_options={"include_usage": True}) as stream:
-        for _ in stream:
-            pass
-        return stream.get_final_completion().to_dict()
+    state = ChatCompletionStreamState(response_format={"type": "text"})
+    try:
+        with client.chat.completions.stream(model="none", messages=[], stream_options={"include_usage": True}) as stream:
+            for _ in stream:
+                pass
+            return stream.get_final_completion().to_dict()
+    except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError):
+        # The helper takes its own default for a type to parse into, and then refuses what was cut.
+        for chunk in client.chat.completions.create(model="none", messages=[], stream=True):
+            state.handle_chunk(chunk)
+        return state.current_completion_snapshot.to_dict()
 
 
 def read_anthropic(body: bytes, stream: bool, beta: bool, recorded: bool = False) -> dict:
@@ -46,11 +56,32 @@ def read_anthropic(body: bytes, stream: bool, beta: bool, recorded: bool = False
         return stream.get_final_message().to_dict()
 
 
+def read_responses(body: bytes, stream: bool, recorded: bool = False) -> dict:
+    """The response an application gets."""
+    if not stream:
+        if recorded:
+            body = json.dumps(brought_up_to_date(json.loads(body))).encode()
+        return Response.model_validate_json(body, strict=True).to_dict()
+    for event in events(body):
+        RESPONSE_EVENT.validate_python(brought_up_to_date(event) if recorded else event)
+    client = openai.OpenAI(api_key="none", base_url="http://none", http_client=answering(body, httpx2))
+    with client.responses.stream(model="none", input="none") as stream:
+        for event in stream:
+            if event.type == "response.incomplete":
+                # The helper's own last word is only of what is complete.
+                return event.response.to_dict()
+        return stream.get_final_response().to_dict()
+
+
 def brought_up_to_date(document: dict) -> dict:
-    """Adds the count of fetches, which the API did not report when it was recorded and the SDK's types require."""
-    for usage in (document.get("usage"), document.get("message", {}).get("usage")):
-        if usage and usage.get("server_tool_use"):
+    """Adds counts that the API did not report when it was recorded and the SDK's types require: of fetches, and of what was
+    written to a cache."""
+    for holder in (document, document.get("message") or {}, document.get("response") or {}):
+        usage = holder.get("usage") or {}
+        if usage.get("server_tool_use"):
             usage["server_tool_use"].setdefault("web_fetch_requests", 0)
+        if usage.get("input_tokens_details"):
+            usage["input_tokens_details"].setdefault("cache_write_tokens", 0)
     return document
 
 
