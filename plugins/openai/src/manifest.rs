@@ -2,11 +2,12 @@
 
 use portcullis_plugin::ir::Condition;
 use portcullis_plugin::manifest::{
-    Channel, ChannelEnd, Endpoint, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap,
-    list,
+    Channel, ChannelEnd, FeatureMap, Framing, Location, Manifest, Need, Route, Suggestion, TextKind, TextMap, list,
 };
 
-use crate::operations::{self, answer_headers, usage_flag};
+use portcullis_openai_chat::endpoint;
+
+use crate::operations::{self, answer_headers};
 use crate::wire::FORMAT;
 use crate::{catalogue, responses};
 
@@ -17,7 +18,7 @@ pub fn manifest() -> Manifest {
             .into_iter()
             .chain(operations::routes())
             .collect(),
-        endpoints: [chat_endpoint(), responses::manifest::endpoint(answer_headers())]
+        endpoints: [endpoint::chat(FORMAT), responses::manifest::endpoint(answer_headers())]
             .into_iter()
             .chain(operations::endpoints(operations::KINDS))
             .collect(),
@@ -199,40 +200,13 @@ fn derived(member: &str) -> Vec<String> {
     vec!["/choices/*/logprobs".to_owned(), format!("/choices/*/{member}/reasoning_details/*/signature")]
 }
 
-fn chat_endpoint() -> Endpoint {
-    Endpoint {
-        name: "chat".to_owned(),
-        operation: "chat".to_owned(),
-        format: FORMAT.to_owned(),
-        method: "POST".to_owned(),
-        path: "/chat/completions".to_owned(),
-        query: Vec::new(),
-        headers: Vec::new(),
-        fixed_headers: Vec::new(),
-        // Not `openai-organization` and `openai-project`: they choose whose account pays, which is the connection's affair.
-        forward_headers: list(&["openai-beta"]),
-        answer_headers: answer_headers(),
-        model: Location::Body("/model".to_owned()),
-        usage_flag: Some(usage_flag()),
-        meter_frames: list(&[
-            "\"usage\":{",
-            "\"usage\": {",
-            "\"finish_reason\":\"",
-            "\"finish_reason\": \"",
-            "\"error\"",
-        ]),
-        stream_framing: Framing::Sse,
-        inline_media: Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_secret_header_is_forwarded() {
-        let endpoint = chat_endpoint();
+        let endpoint = endpoint::chat(FORMAT);
         for header in endpoint.forward_headers.iter().chain(&endpoint.answer_headers) {
             assert!(
                 !["authorization", "openai-organization", "openai-project", "set-cookie"].contains(&header.as_str())

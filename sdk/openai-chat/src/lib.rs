@@ -4,8 +4,12 @@
 //! Conversions are pure functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes.
 
 pub mod catalogue;
+pub mod compat;
+pub mod endpoint;
 pub mod operations;
 pub mod provider;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;
 
 /// The `carry` field of a tool call whose input is free text, in streams, where the call's record has no place for it.

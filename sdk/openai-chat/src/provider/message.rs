@@ -7,23 +7,21 @@
 use std::borrow::Cow;
 
 use portcullis_plugin::ir::{
-    Content, Failure, FailureKind, Media, Message, Note, Part, ResultContent, ResultPart, Role, Source, ToolCall,
-    ToolResult,
+    Content, Failure, FailureKind, Media, Message, Note, Part, Reasoning, ResultContent, ResultPart, Role, Source,
+    ToolCall, ToolResult,
 };
 use portcullis_plugin::json::Writer;
 
-use super::Fnv;
+use crate::compat::{Compat, Documents, History};
 use crate::wire::content::write_cache;
 use crate::wire::message::{RAW_CALL, write_call};
 use crate::wire::{FORMAT, is_nested, media, reasoning, write_fields, write_nested};
-
-/// OpenAI refuses longer ids of tool calls (`string_above_max_length`).
-const LONGEST_ID: usize = 40;
 
 /// The text of a tool's result that consists of what text cannot hold.
 const SEE_BELOW: &str = "The result follows in the next message.";
 
 pub struct Messages<'a> {
+    pub compat: &'a Compat,
     pub writer: &'a mut Writer,
     pub notes: &'a mut Vec<Note>,
     /// The request came in this very format.
@@ -72,13 +70,16 @@ impl<'a> Messages<'a> {
         self.writer.begin_object();
         let role = match message.role {
             Role::System => "system",
-            Role::Developer => "developer",
+            Role::Developer if self.compat.developer => "developer",
+            Role::Developer => "system",
             Role::Assistant => "assistant",
             Role::User | Role::Tool => "user",
         };
         self.writer.member_string("role", role);
-        if let Some(name) = &message.name {
-            self.writer.member_string("name", name);
+        match &message.name {
+            Some(_) if self.compat.refuses("messages/name") => note(self.notes, "dropped", format!("{place}/name")),
+            Some(name) => self.writer.member_string("name", name),
+            None => {}
         }
         if message.role == Role::Assistant {
             self.assistant(place, &rest)?
@@ -136,6 +137,9 @@ impl<'a> Messages<'a> {
                     writer.member_string("text", text);
                     Ok(())
                 })
+            }
+            Content::Document(file) if self.compat.documents == Documents::Url => {
+                self.typed("document_url", part, |writer| write_document_url(writer, file))
             }
             Content::Document(file) => {
                 let own = self.own;
@@ -200,7 +204,10 @@ impl<'a> Messages<'a> {
             })
         };
         let has_refusal = refusals().next().is_some();
-        if spoken.is_empty() && (has_calls || has_refusal) {
+        let thoughts = self.thoughts(place, parts);
+        if self.compat.history == History::ThinkingParts && !thoughts.is_empty() {
+            self.thinking_content(place, &thoughts, &spoken)?;
+        } else if spoken.is_empty() && (has_calls || has_refusal) {
             self.writer.key("content");
             self.writer.null();
         } else {
@@ -209,7 +216,7 @@ impl<'a> Messages<'a> {
         if has_refusal {
             self.writer.member_string("refusal", &refusals().collect::<String>());
         }
-        self.reasoning(place, parts);
+        self.reasoning(&thoughts);
         if has_calls {
             self.writer.key("tool_calls");
             self.writer.begin_array();
@@ -244,28 +251,50 @@ impl<'a> Messages<'a> {
 
     fn call(&mut self, part: &Part, call: &ToolCall) {
         self.writer.begin_object();
-        write_call(self.writer, &short_id(&call.id, self.own), &call.name, &call.arguments, call.custom);
+        write_call(
+            self.writer,
+            &self.compat.call_ids.fit(&call.id, self.own),
+            &call.name,
+            &call.arguments,
+            call.custom,
+        );
         if self.own {
             write_fields(self.writer, &part.extra);
         }
         self.writer.end_object();
     }
 
-    /// Reasoning goes back only to where it came from: what a server of this format said, to this format.
-    fn reasoning(&mut self, place: &str, parts: &[&'a Part]) {
+    /// Reasoning goes back only to where it came from: what a server of this format said, to this format. OpenRouter takes it for
+    /// whoever signed it.
+    fn thoughts(&mut self, place: &str, parts: &[&'a Part]) -> Vec<(&'a Part, &'a Reasoning)> {
         let mut kept = Vec::new();
-        for part in parts {
+        for &part in parts {
             let Content::Reasoning(thought) = &part.content else { continue };
-            if self.own && thought.format == FORMAT {
+            let goes_back = match self.compat.history {
+                History::Details => true,
+                History::Nowhere => false,
+                History::AsSent => self.own && thought.format == FORMAT,
+                _ => thought.format == FORMAT,
+            };
+            if goes_back {
                 kept.push((part, thought));
             } else {
                 let code = if reasoning::needs_detail(thought) { "signature-dropped" } else { "dropped" };
                 note(self.notes, code, format!("{place}/reasoning"));
             }
         }
+        kept
+    }
+
+    fn reasoning(&mut self, kept: &[(&'a Part, &'a Reasoning)]) {
+        let name = match self.compat.history {
+            History::AsSent | History::ReasoningContent => "reasoning_content",
+            History::Reasoning | History::Details => "reasoning",
+            History::ThinkingParts | History::Nowhere => return,
+        };
         let text: String = kept.iter().map(|(_, thought)| thought.text.as_str()).collect();
         if !text.is_empty() {
-            self.writer.member_string("reasoning_content", &text);
+            self.writer.member_string(name, &text);
         }
         if kept.iter().any(|(_, thought)| reasoning::needs_detail(thought)) {
             self.writer.key("reasoning_details");
@@ -275,6 +304,34 @@ impl<'a> Messages<'a> {
             }
             self.writer.end_array();
         }
+    }
+
+    /// Mistral's content of a turn that was thought about.
+    fn thinking_content(
+        &mut self,
+        place: &str,
+        thoughts: &[(&'a Part, &'a Reasoning)],
+        spoken: &[&'a Part],
+    ) -> Result<(), Failure> {
+        self.writer.key("content");
+        self.writer.begin_array();
+        for (_, thought) in thoughts {
+            self.writer.begin_object();
+            self.writer.member_string("type", "thinking");
+            self.writer.key("thinking");
+            self.writer.begin_array();
+            self.writer.begin_object();
+            self.writer.member_string("type", "text");
+            self.writer.member_string("text", &thought.text);
+            self.writer.end_object();
+            self.writer.end_array();
+            self.writer.end_object();
+        }
+        for part in spoken {
+            self.part(place, part)?;
+        }
+        self.writer.end_array();
+        Ok(())
     }
 
     /// A tool's result as a `tool` message; what is not text waits for [`flush`](Self::flush).
@@ -324,7 +381,7 @@ impl<'a> Messages<'a> {
         }
         self.writer.begin_object();
         self.writer.member_string("role", "tool");
-        self.writer.member_string("tool_call_id", &short_id(&result.call_id, self.own));
+        self.writer.member_string("tool_call_id", &self.compat.call_ids.fit(&result.call_id, self.own));
         self.writer.key("content");
         let bare = |piece: &Option<&ResultPart>| {
             !self.own || piece.is_none_or(|piece| piece.cache.is_none() && piece.extra.is_empty())
@@ -380,7 +437,7 @@ impl<'a> Messages<'a> {
             if of.replace(call_id) != Some(call_id) {
                 self.writer.begin_object();
                 self.writer.member_string("type", "text");
-                let text = format!("Returned by tool call {}:", short_id(call_id, self.own));
+                let text = format!("Returned by tool call {}:", self.compat.call_ids.fit(call_id, self.own));
                 self.writer.member_string("text", &text);
                 self.writer.end_object();
             }
@@ -472,19 +529,25 @@ fn write_file(writer: &mut Writer, file: &Media, part: &Part, own: bool) -> Resu
     Ok(())
 }
 
+/// Mistral's part: a URL, or the bytes as one ("Document AI", <https://docs.mistral.ai/capabilities/document_ai>).
+fn write_document_url(writer: &mut Writer, file: &Media) -> Result<(), Failure> {
+    let url = match &file.source {
+        Source::Url(url) => Cow::Borrowed(url.as_str()),
+        Source::Base64(data) => {
+            Cow::Owned(media::data_url(file.media_type.as_deref().unwrap_or("application/pdf"), data))
+        }
+        Source::File(_) | Source::Text(_) => return Err(unsupported("files uploaded to another provider")),
+    };
+    writer.member_string("document_url", &url);
+    if let Some(name) = &file.name {
+        writer.member_string("document_name", name);
+    }
+    Ok(())
+}
+
 fn unsupported(what: &str) -> Failure {
     let message = format!("Chat Completions does not take {what}.");
     Failure { param: Some("messages".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
-}
-
-/// An id that OpenAI accepts: another protocol's, shortened the same way in the call and in its result.
-fn short_id(id: &str, own: bool) -> Cow<'_, str> {
-    if own || id.len() <= LONGEST_ID {
-        return Cow::Borrowed(id);
-    }
-    let mut hash = Fnv::new();
-    hash.write(id.as_bytes());
-    Cow::Owned(format!("call_{:016x}", hash.0))
 }
 
 /// One note for each thing, however often it occurs.

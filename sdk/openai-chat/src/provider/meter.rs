@@ -18,6 +18,13 @@ struct Document {
     usage: Option<WireUsage>,
     choices: Option<Vec<ChoiceEnd>>,
     error: Option<WireError>,
+    x_groq: Option<Groq>,
+}
+
+/// See [`groq_usage`](super::response::groq_usage).
+#[derive(Deserialize)]
+struct Groq {
+    usage: Option<WireUsage>,
 }
 
 #[derive(Deserialize, Default)]
@@ -58,7 +65,8 @@ fn take(metered: &mut Metered, document: Document) {
     if let Some(model) = document.model.filter(|model| !model.is_empty()) {
         metered.model = Some(model);
     }
-    if let Some(usage) = document.usage {
+    let of_groq = document.x_groq.and_then(|groq| groq.usage);
+    if let Some(usage) = document.usage.or(of_groq) {
         metered.usage = Some(usage.count());
     }
     let ends = document.choices.unwrap_or_default().into_iter().filter_map(|choice| choice.finish_reason);

@@ -6,6 +6,8 @@ pub mod meter;
 pub mod request;
 pub mod response;
 pub mod stream;
+mod think;
+mod tidy;
 
 use portcullis_plugin::ir::{Context, Finish, FinishReason};
 

@@ -10,26 +10,33 @@
 //!   endpoint, from GPT-5.6 on beside any but an explicit `none`.
 //! - Reasoning models refuse sampling parameters, `stop` and `logprobs` unless their effort is `none`.
 
-use portcullis_plugin::ir::{Failure, Field, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice};
+use portcullis_plugin::ir::{Failure, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice};
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::Target;
 
 use super::message::{Messages, note};
+use crate::compat::{Compat, Thinking};
 use crate::wire::content::write_cache;
 use crate::wire::{FORMAT, is_nested, write_fields, write_nested};
 
 /// OpenAI takes at most this many stop sequences.
 const MOST_STOPS: usize = 4;
 
+/// For OpenAI itself.
 pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>), Failure> {
+    encode_for(&Compat::default(), target, request)
+}
+
+/// For a server with its differences.
+pub fn encode_for(compat: &Compat, target: &Target, request: &Request) -> Result<(String, Vec<Note>), Failure> {
     let mut notes = Vec::new();
     let mut writer = Writer::with_capacity(1024);
     let own = request.format == FORMAT;
     writer.begin_object();
     writer.member_string("model", &target.model);
     writer.key("messages");
-    Messages { writer: &mut writer, notes: &mut notes, own, waiting: Vec::new() }.write(&request.messages)?;
-    let mut encoder = Encoder { target, request, own, writer, notes };
+    Messages { compat, writer: &mut writer, notes: &mut notes, own, waiting: Vec::new() }.write(&request.messages)?;
+    let mut encoder = Encoder { compat, target, request, own, writer, notes };
     encoder.tools();
     encoder.response_format();
     let effort = encoder.reasoning();
@@ -43,6 +50,7 @@ pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>),
 }
 
 struct Encoder<'a> {
+    compat: &'a Compat,
     target: &'a Target,
     request: &'a Request,
     own: bool,
@@ -65,6 +73,15 @@ impl Encoder<'_> {
         note(&mut self.notes, code, subject.to_owned());
     }
 
+    /// Whether the server takes a member of the request; notes that it was left out where it does not.
+    fn takes(&mut self, name: &str) -> bool {
+        let takes = !self.compat.refuses(name);
+        if !takes {
+            self.note("dropped", name);
+        }
+        takes
+    }
+
     fn offers_functions(&self) -> bool {
         self.request.tools.iter().any(|tool| matches!(tool, Tool::Function(_)))
     }
@@ -80,7 +97,7 @@ impl Encoder<'_> {
                 self.note("dropped", &format!("/tools/{index}/{}", item.kind));
             }
         }
-        if !request.tools.iter().any(|tool| ours(&tool)) {
+        if !request.tools.iter().any(|tool| ours(&tool)) || !self.takes("tools") {
             return;
         }
         self.writer.key("tools");
@@ -95,7 +112,9 @@ impl Encoder<'_> {
         if let Some(choice) = &request.tool_choice {
             self.tool_choice(choice);
         }
-        if let Some(parallel) = request.parallel_tool_calls {
+        if let Some(parallel) = request.parallel_tool_calls
+            && self.takes("parallel_tool_calls")
+        {
             self.writer.member_bool("parallel_tool_calls", parallel);
         }
     }
@@ -113,7 +132,7 @@ impl Encoder<'_> {
         if let Some(parameters) = &function.parameters {
             writer.member_raw("parameters", parameters);
         }
-        if let Some(strict) = function.strict {
+        if let (Some(strict), true) = (function.strict, self.compat.strict) {
             writer.member_bool("strict", strict);
         }
         if self.own {
@@ -141,7 +160,7 @@ impl Encoder<'_> {
         let word = match choice {
             ToolChoice::Auto => "auto",
             ToolChoice::None => "none",
-            ToolChoice::Required => "required",
+            ToolChoice::Required => self.compat.required,
             ToolChoice::Function(name) => {
                 self.writer.key("tool_choice");
                 self.writer.begin_object();
@@ -164,9 +183,16 @@ impl Encoder<'_> {
 
     fn response_format(&mut self) {
         let Some(format) = &self.request.response_format else { return };
+        if !self.takes("response_format") {
+            return;
+        }
         match format {
             ResponseFormat::Text => self.writer.member_raw("response_format", r#"{"type":"text"}"#),
             ResponseFormat::JsonObject => self.writer.member_raw("response_format", r#"{"type":"json_object"}"#),
+            ResponseFormat::JsonSchema(_) if !self.compat.json_schema => {
+                self.writer.member_raw("response_format", r#"{"type":"json_object"}"#);
+                self.note("approximated", "response_format");
+            }
             ResponseFormat::JsonSchema(schema) => {
                 let writer = &mut self.writer;
                 writer.key("response_format");
@@ -199,11 +225,24 @@ impl Encoder<'_> {
 
     /// Writes the effort; says which.
     fn reasoning(&mut self) -> Option<String> {
-        let effort = if self.own { self.own_effort() } else { self.fitted_effort() };
-        if let Some(effort) = &effort {
-            self.writer.member_string("reasoning_effort", effort);
+        if self.request.reasoning.is_some() && !self.takes("reasoning_effort") {
+            return None;
         }
-        effort
+        if self.compat.thinking == Thinking::Settings {
+            self.write_settings();
+            return None;
+        }
+        let effort = if self.own { self.own_effort() } else { self.fitted_effort() };
+        let effort = effort?;
+        if self.compat.thinking == Thinking::Switch && !self.own {
+            let switch = if effort == "none" { "disabled" } else { "enabled" };
+            self.writer.member_raw("thinking", &format!(r#"{{"type":"{switch}"}}"#));
+            if effort == "none" {
+                return Some(effort);
+            }
+        }
+        self.writer.member_string("reasoning_effort", &effort);
+        Some(effort)
     }
 
     fn own_effort(&mut self) -> Option<String> {
@@ -213,6 +252,13 @@ impl Encoder<'_> {
             return settings.effort.clone();
         }
         // More than an effort can only have come as OpenRouter's `reasoning` object.
+        self.write_settings();
+        None
+    }
+
+    /// OpenRouter's `reasoning` object.
+    fn write_settings(&mut self) {
+        let Some(settings) = &self.request.reasoning else { return };
         let writer = &mut self.writer;
         writer.key("reasoning");
         writer.begin_object();
@@ -232,7 +278,6 @@ impl Encoder<'_> {
         }
         write_nested(writer, &self.request.extra, "reasoning/");
         writer.end_object();
-        None
     }
 
     fn fitted_effort(&mut self) -> Option<String> {
@@ -267,6 +312,16 @@ impl Encoder<'_> {
 
     /// The effort itself, or the next one the model has.
     fn nearest(&mut self, effort: String) -> String {
+        let off = effort == "none" && (self.has("effort:none") || self.has("thinking:off"));
+        for (capability, only) in [("effort:only-high", "high"), ("effort:default", "default")] {
+            if !off && effort != only && self.has(capability) {
+                self.note("approximated", "reasoning_effort");
+                return only.to_owned();
+            }
+        }
+        if off || effort == "default" && self.has("effort:default") {
+            return effort;
+        }
         let ladder: &[&str] = match effort.as_str() {
             "none" => &["none", "minimal", "low"],
             "minimal" => &["minimal", "low"],
@@ -297,19 +352,25 @@ impl Encoder<'_> {
         ];
         for (name, value) in numbers {
             match value {
-                Some(value) if allowed => self.writer.member_float(name, value),
+                Some(value) if allowed && self.takes(name) => self.writer.member_float(name, value),
                 Some(_) => self.note("dropped", name),
                 None => {}
             }
         }
         if let Some(top_k) = sampling.top_k {
-            if self.own { self.writer.member_number("top_k", top_k) } else { self.note("dropped", "top_k") }
+            if self.own || self.compat.top_k {
+                self.writer.member_number("top_k", top_k)
+            } else {
+                self.note("dropped", "top_k")
+            }
         }
-        if let Some(seed) = sampling.seed {
-            self.writer.member_number("seed", seed);
+        if let Some(seed) = sampling.seed
+            && self.takes("seed")
+        {
+            self.writer.member_number(self.compat.seed, seed);
         }
         if let Some(logprobs) = &self.request.logprobs {
-            if allowed {
+            if allowed && self.takes("logprobs") {
                 self.writer.member_bool("logprobs", true);
                 if logprobs.top > 0 {
                     self.writer.member_number("top_logprobs", logprobs.top);
@@ -326,7 +387,7 @@ impl Encoder<'_> {
         if stop.is_empty() {
             return;
         }
-        if !allowed {
+        if !allowed || !self.takes("stop") {
             return self.note("dropped", "stop");
         }
         let taken = if self.own { stop.len() } else { stop.len().min(MOST_STOPS) };
@@ -348,9 +409,11 @@ impl Encoder<'_> {
                 limit = most;
                 self.note("clamped", "max_output_tokens");
             }
-            self.writer.member_number("max_completion_tokens", limit);
+            self.writer.member_number(self.compat.limit, limit);
         }
-        if let Some(choices) = self.request.choices {
+        if let Some(choices) = self.request.choices
+            && (choices == 1 || self.takes("n"))
+        {
             self.writer.member_number("n", choices);
         }
     }
@@ -360,6 +423,9 @@ impl Encoder<'_> {
             return;
         }
         self.writer.member_bool("stream", true);
+        if !self.compat.stream_options {
+            return;
+        }
         self.writer.key("stream_options");
         self.writer.begin_object();
         self.writer.member_bool("include_usage", true);
@@ -370,14 +436,16 @@ impl Encoder<'_> {
     }
 
     fn identity(&mut self) {
-        if let Some(user) = &self.request.user {
+        if let Some(user) = &self.request.user
+            && self.takes("user")
+        {
             self.writer.member_string("user", user);
         }
         if self.request.metadata.is_empty() {
             return;
         }
         // OpenAI refuses metadata unless the answer is stored, which another protocol's client did not ask for.
-        if !self.own {
+        if !self.own || !self.takes("metadata") {
             return self.note("dropped", "metadata");
         }
         self.writer.key("metadata");
@@ -390,8 +458,11 @@ impl Encoder<'_> {
 
     fn extra(&mut self) {
         if self.own {
-            let direct = |field: &&Field| !is_nested(field);
-            write_fields(&mut self.writer, self.request.extra.iter().filter(direct));
+            for field in self.request.extra.iter().filter(|field| !is_nested(field)) {
+                if self.takes(&field.name) {
+                    self.writer.member_raw(&field.name, &field.value);
+                }
+            }
             return;
         }
         for field in self.request.extra.iter().filter(|field| field.value != "null") {

@@ -11,8 +11,10 @@ use portcullis_plugin::ir::{
 use portcullis_plugin::json;
 use serde::{Deserialize, Serialize};
 
-use super::response::raw;
-use super::{call_id, finish};
+use super::response::{groq_usage, raw};
+use super::think::{Piece, Think};
+use super::{call_id, finish, tidy};
+use crate::compat::Compat;
 use crate::wire::content::Content;
 use crate::wire::error::WireError;
 use crate::wire::message::{Function, LEGACY_CALL, Message, ToolCall};
@@ -30,6 +32,8 @@ pub struct State {
     choices: Vec<ChoiceState>,
     /// Names of top-level fields already handed on: servers repeat them in every chunk.
     names: Vec<String>,
+    /// Top-level fields that came before the answer began.
+    held: Vec<Field>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +45,7 @@ struct ChoiceState {
     calls: Vec<Call>,
     refused: bool,
     finished: bool,
+    think: Think,
 }
 
 /// The open part that is not a tool call.
@@ -70,8 +75,14 @@ struct Call {
 /// The wire index of the deprecated `function_call`, of which there is one.
 const LEGACY_INDEX: u32 = u32::MAX;
 
+/// Of OpenAI itself, and of servers of which nothing needs to be known to read them.
 pub fn decode(context: &Context, state: &mut State, frames: Vec<Frame>, last: bool) -> Vec<Event> {
-    let mut decoder = Decoder { context, state, events: Vec::with_capacity(frames.len() + 2) };
+    decode_for(&Compat::default(), context, state, frames, last)
+}
+
+/// Of a server with its differences.
+pub fn decode_for(compat: &Compat, context: &Context, state: &mut State, frames: Vec<Frame>, last: bool) -> Vec<Event> {
+    let mut decoder = Decoder { compat, context, state, events: Vec::with_capacity(frames.len() + 2) };
     for frame in frames {
         if decoder.state.failed {
             break;
@@ -87,6 +98,7 @@ pub fn decode(context: &Context, state: &mut State, frames: Vec<Frame>, last: bo
 }
 
 struct Decoder<'a> {
+    compat: &'a Compat,
     context: &'a Context,
     state: &'a mut State,
     events: Vec<Event>,
@@ -108,7 +120,16 @@ impl Decoder<'_> {
         self.chunk(json::parse_upstream(data)?)
     }
 
-    fn chunk(&mut self, chunk: Completion) -> Result<(), Failure> {
+    fn chunk(&mut self, mut chunk: Completion) -> Result<(), Failure> {
+        let usage = chunk.usage.take().or_else(|| groq_usage(&chunk.extra));
+        tidy::answer(&mut chunk.extra);
+        // Azure tells what its filter made of the prompt before the answer has an id (recordings).
+        let unborn = chunk.id.as_deref().is_none_or(str::is_empty) && chunk.choices.as_ref().is_none_or(Vec::is_empty);
+        if !self.state.started && unborn && chunk.error.is_none() && usage.is_none() {
+            self.state.held.extend(chunk.extra);
+            return Ok(());
+        }
+        chunk.extra.splice(0..0, std::mem::take(&mut self.state.held));
         let error = chunk.error.map(|error| WireError::parse(error.get()).failure(None));
         if !self.state.started && error.is_none() {
             self.state.started = true;
@@ -132,7 +153,7 @@ impl Decoder<'_> {
         for (position, choice) in (0..).zip(chunk.choices.unwrap_or_default()) {
             self.choice(position, choice)?;
         }
-        if let Some(usage) = chunk.usage {
+        if let Some(usage) = usage {
             self.events.push(Event::Usage(usage.count()));
         }
         error.map_or(Ok(()), Err)
@@ -145,10 +166,17 @@ impl Decoder<'_> {
             choices.push(ChoiceState { index, ..ChoiceState::default() });
             choices.len() - 1
         });
-        let mut choice = Writer { context: self.context, choice: &mut choices[at], events: &mut self.events };
-        choice.delta(wire.delta.or(wire.message).unwrap_or_default())?;
-        if let Some(logprobs) = wire.logprobs {
-            choice.events.push(Event::Logprobs(ChoiceLogprobs { choice: index, value: raw(logprobs) }));
+        let tags = self.compat.think_tags;
+        let mut choice = Writer { tags, context: self.context, choice: &mut choices[at], events: &mut self.events };
+        let mut delta = wire.delta.or(wire.message).unwrap_or_default();
+        tidy::message(&mut delta.extra, "");
+        choice.delta(delta)?;
+        if let Some(value) = wire.logprobs.map(raw) {
+            if tidy::is_logprobs(&value) {
+                choice.events.push(Event::Logprobs(ChoiceLogprobs { choice: index, value }));
+            } else {
+                choice.extra("provider_logprobs", value);
+            }
         }
         for field in wire.extra {
             if field.value != "null" {
@@ -173,13 +201,15 @@ impl Decoder<'_> {
             return self.fail(Failure::upstream_protocol("the provider's stream ended before the answer was finished"));
         }
         for choice in self.state.choices.iter_mut().filter(|choice| !choice.finished) {
-            Writer { context: self.context, choice, events: &mut self.events }.finish("");
+            Writer { tags: false, context: self.context, choice, events: &mut self.events }.finish("");
         }
     }
 }
 
 /// Writes the events of one choice.
 struct Writer<'a> {
+    /// Text may hold reasoning between tags.
+    tags: bool,
     context: &'a Context,
     choice: &'a mut ChoiceState,
     events: &'a mut Vec<Event>,
@@ -197,12 +227,12 @@ impl Writer<'_> {
         }
         match delta.content {
             Content::Absent => {}
-            Content::Text(text) => self.text(PartKind::Text, None, text),
+            Content::Text(text) => self.spoken(text),
             Content::Parts(parts) => {
                 for part in parts {
                     match (part.thinking, part.text) {
                         (Some(thinking), _) => self.text(PartKind::Reasoning, None, thinking.0),
-                        (None, Some(text)) => self.text(PartKind::Text, None, text),
+                        (None, Some(text)) => self.spoken(text),
                         (None, None) => {
                             let kind = part.kind.unwrap_or_default();
                             let value = crate::wire::rebuild(Some(&kind), None, &part.extra);
@@ -246,11 +276,36 @@ impl Writer<'_> {
         at
     }
 
+    /// A piece of the content.
+    fn spoken(&mut self, text: String) {
+        if !self.tags {
+            return self.text(PartKind::Text, None, text);
+        }
+        if !text.is_empty() {
+            let pieces = self.choice.think.push(&text);
+            pieces.into_iter().for_each(|piece| self.piece(piece));
+        }
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        match piece {
+            Piece::Text(text) => self.text(PartKind::Text, None, text),
+            Piece::Reasoning(text) => self.text(PartKind::Reasoning, None, text),
+        }
+    }
+
     /// A piece of text of this kind: into the open part if it is of the same, else into a new one.
     fn text(&mut self, kind: PartKind, detail: Option<u64>, text: String) {
         if !text.is_empty() {
             let at = self.open(kind, detail, Vec::new());
             self.events.push(Event::Text(Delta { at, text }));
+        }
+    }
+
+    /// Something else follows: what was held for a tag is none.
+    fn end_thinking(&mut self) {
+        if let Some(piece) = self.choice.think.end() {
+            self.piece(piece);
         }
     }
 
@@ -341,6 +396,7 @@ impl Writer<'_> {
     }
 
     fn call(&mut self, position: u32, wire: ToolCall) -> Result<(), Failure> {
+        self.end_thinking();
         let id = wire.id.filter(|id| !id.is_empty());
         let (custom, name, arguments) = match (wire.function, wire.custom) {
             (Some(Function { name, arguments, .. }), _) => (false, name, arguments.map(|arguments| arguments.0)),
@@ -422,6 +478,7 @@ impl Writer<'_> {
         if std::mem::replace(&mut self.choice.finished, true) {
             return;
         }
+        self.end_thinking();
         self.close();
         self.choice.calls.clear();
         let finish = finish(word, self.choice.refused);

@@ -57,13 +57,15 @@ impl WireError {
         let said =
             |words: &[&str]| [&self.code, &self.kind].into_iter().flatten().any(|said| words.contains(&said.as_str()));
         let message = self.message.as_deref().unwrap_or("");
-        if said(&["context_length_exceeded"])
-            || (matches!(status, None | Some(400 | 413)) && message.contains("maximum context length"))
+        if said(&["context_length_exceeded", "exceed_context_size_error"])
+            || (matches!(status, None | Some(400 | 413 | 422)) && TOO_LONG.iter().any(|words| message.contains(words)))
         {
             return FailureKind::ContextLength;
         }
-        // Azure says `content_filter` and names the policy inside; the image side says `moderation_blocked`.
-        if said(&["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"]) {
+        // OpenRouter has no code for it, and 403 (its guide, "Errors"). Azure says `content_filter` and names the policy inside; the image side says `moderation_blocked`.
+        if said(&["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "moderation_blocked"])
+            || (status == Some(403) && message.contains("flagged"))
+        {
             return FailureKind::ContentFilter;
         }
         if said(&["invalid_api_key", "authentication_error"]) {
@@ -89,6 +91,23 @@ impl WireError {
         }
     }
 }
+
+/// What servers without a code for it say of an input that does not fit.
+const TOO_LONG: &[&str] = &[
+    // vLLM, DeepSeek, Mistral, OpenRouter.
+    "maximum context length",
+    // Later versions of vLLM.
+    "maximum model length",
+    // xAI.
+    "maximum prompt length",
+    // llama.cpp.
+    "exceeds the available context size",
+    // Text Generation Inference, and Together, which ran it.
+    "`inputs` tokens + `max_new_tokens` must be",
+    "inputs tokens + max_new_tokens must be",
+    // SGLang.
+    "longer than the model's context length",
+];
 
 /// A text, or a number or flag written as one; null and anything else count as absent.
 #[derive(Debug, Default)]
@@ -130,13 +149,25 @@ impl<'de> Deserialize<'de> for Scalar {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Scalar(None))
+                let mut first = Scalar(None);
+                while let Some(item) = items.next_element::<Scalar>()? {
+                    first.0 = first.0.or(item.0);
+                }
+                Ok(first)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar(None))
+                let mut found = Scalar(None);
+                while let Some(name) = map.next_key::<String>()? {
+                    // What FastAPI says of each member that does not validate; Mistral wraps that list once more.
+                    if matches!(name.as_str(), "msg" | "message" | "detail") {
+                        let text = map.next_value::<Scalar>()?;
+                        found.0 = found.0.or(text.0);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(found)
             }
         }
 
@@ -162,7 +193,9 @@ impl<'de> Deserialize<'de> for WireError {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WireError, A::Error> {
                 let members = Members::deserialize(MapAccessDeserializer::new(map))?;
                 if let Some(error) = members.error {
-                    return Ok(*error);
+                    // xAI says the code beside the error's text.
+                    let code = error.code.or(members.code.0);
+                    return Ok(WireError { code, ..*error });
                 }
                 let number = |scalar: &Scalar| scalar.0.as_deref().and_then(|text| text.parse().ok());
                 let status = number(&members.status_code).or(number(&members.code));
@@ -240,6 +273,11 @@ mod tests {
             (r#"{"error":"plain"}"#, "plain"),
             (r#"{"detail":"not found"}"#, "not found"),
             (r#"{"object":"error","message":"top","type":"x","code":3000}"#, "top"),
+            (
+                r#"{"object":"error","message":{"detail":[{"type":"missing","loc":["body"],"msg":"Field required"}]}}"#,
+                "Field required",
+            ),
+            (r#"{"code":"invalid-argument","error":"said beside its code"}"#, "said beside its code"),
             (r#"{"error":{"code":429,"message":"nested","metadata":{"a":[1]}}}"#, "nested"),
         ] {
             assert_eq!(WireError::parse(document).failure(Some(400)).message, message);

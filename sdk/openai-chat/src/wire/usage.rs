@@ -16,8 +16,16 @@ pub struct WireUsage {
     completion_tokens_details: Option<CompletionDetails>,
     /// DeepSeek's name of `cached_tokens`.
     prompt_cache_hit_tokens: Option<u64>,
-    /// Moonshot's.
+    /// Moonshot's and Together's.
     cached_tokens: Option<u64>,
+    /// Perplexity's: tokens of reasoning and of what was read for citations, both beside the others (its guide, "Pricing"; the example of
+    /// `sonar-deep-research`); the searches run, or, where only their size is told, one.
+    reasoning_tokens: Option<u64>,
+    citation_tokens: Option<u64>,
+    num_search_queries: Option<u64>,
+    search_context_size: Option<serde::de::IgnoredAny>,
+    /// xAI's: sources of a live search.
+    num_sources_used: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -45,9 +53,11 @@ impl WireUsage {
         let cached = prompt_details.cached_tokens.or(self.prompt_cache_hit_tokens).or(self.cached_tokens).unwrap_or(0);
         let cache_read = cached.min(prompt);
         let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt - cache_read);
-        let input = prompt - cache_read - cache_write_short;
-        let mut output = self.completion_tokens.unwrap_or(0);
-        let reasoning = details.reasoning_tokens.unwrap_or(0);
+        let cited = self.citation_tokens.unwrap_or(0);
+        let input = prompt - cache_read - cache_write_short + cited;
+        let beside = if self.citation_tokens.is_some() { self.reasoning_tokens.unwrap_or(0) } else { 0 };
+        let mut output = self.completion_tokens.unwrap_or(0) + beside;
+        let reasoning = details.reasoning_tokens.or(self.reasoning_tokens).unwrap_or(0);
         // xAI leaves reasoning out of `completion_tokens`; its total gives that away.
         if reasoning > 0 && self.total_tokens == prompt.checked_add(output).and_then(|sum| sum.checked_add(reasoning)) {
             output += reasoning;
@@ -60,6 +70,10 @@ impl WireUsage {
             reasoning: reasoning.min(output),
             audio_input: prompt_details.audio_tokens.unwrap_or(0).min(input),
             audio_output: details.audio_tokens.unwrap_or(0).min(output),
+            searches: self
+                .num_search_queries
+                .or(self.num_sources_used)
+                .unwrap_or(u64::from(self.search_context_size.is_some())),
             ..Usage::default()
         }
     }
@@ -113,6 +127,16 @@ mod tests {
     fn other_names_of_cached_tokens_are_read() {
         assert_eq!(count(r#"{"prompt_tokens":10,"prompt_cache_hit_tokens":4}"#).input, 6);
         assert_eq!(count(r#"{"prompt_tokens":10,"cached_tokens":4}"#).cache_read, 4);
+    }
+
+    #[test]
+    fn perplexity_counts_citations_and_searches() {
+        let deep = count(
+            r#"{"prompt_tokens":33,"completion_tokens":71,"total_tokens":104,"citation_tokens":198,"num_search_queries":21,"reasoning_tokens":739}"#,
+        );
+        assert_eq!((deep.input, deep.output, deep.reasoning, deep.searches), (231, 810, 739, 21));
+        let sonar = count(r#"{"prompt_tokens":3,"completion_tokens":5,"search_context_size":"low"}"#);
+        assert_eq!((sonar.input, sonar.output, sonar.searches), (3, 5, 1));
     }
 
     #[test]
