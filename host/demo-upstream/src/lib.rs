@@ -31,6 +31,7 @@
 //! that belong to no call, an altered signature of reasoning.
 
 mod anthropic;
+mod arguments;
 mod ask;
 mod behaviour;
 mod bench;

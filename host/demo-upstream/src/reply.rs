@@ -1,11 +1,11 @@
 //! Decides what is answered: text, reasoning, tool calls, the reason to end, and what it all counts to. A pure function of the
 //! request; `serial` makes ids unique and changes nothing else.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::ask::{Ask, Choice, Format, Input, Thinking};
 use crate::behaviour::Behaviour;
-use crate::{schema, tokens};
+use crate::{arguments, schema, tokens};
 
 #[derive(Debug)]
 pub struct Reply {
@@ -156,20 +156,10 @@ fn calls(ask: &Ask, behaviour: Behaviour, serial: u64) -> Vec<Call> {
         .map(|(index, tool)| Call {
             id: format!("demo{serial:012x}{index}"),
             name: tool.name.clone(),
-            arguments: match &tool.schema {
-                Some(schema) => arguments(schema).to_string(),
-                None => format!("demo {}", tool.name),
-            },
+            arguments: arguments::of(tool, &ask.prompt),
             custom: tool.schema.is_none(),
         })
         .collect()
-}
-
-fn arguments(schema: &Value) -> Value {
-    match schema::example(schema, "arguments") {
-        Value::Object(members) => Value::Object(members),
-        _ => json!({}),
-    }
 }
 
 fn reasoning(ask: &Ask) -> String {
