@@ -26,6 +26,9 @@ pub struct DemoArguments {
     /// Where the database, the cache and the configuration of the demo are kept.
     #[arg(long, default_value = ".portcullis/demo")]
     data: PathBuf,
+    /// Milliseconds between the tokens of a stream of the demo provider.
+    #[arg(long, default_value_t = 15)]
+    token_delay: u64,
 }
 
 pub fn run(arguments: DemoArguments) -> Result<()> {
@@ -39,7 +42,10 @@ pub fn run(arguments: DemoArguments) -> Result<()> {
 }
 
 async fn demo(arguments: DemoArguments) -> Result<()> {
-    let provider = upstream::serve(TcpListener::bind("127.0.0.1:0").await?, upstream::Options::default())?;
+    let provider = upstream::serve(
+        TcpListener::bind("127.0.0.1:0").await?,
+        upstream::Options { token_delay: Duration::from_millis(arguments.token_delay), ..upstream::Options::default() },
+    )?;
     std::fs::create_dir_all(&arguments.data).with_context(|| arguments.data.display().to_string())?;
     let path = arguments.data.join("portcullis.toml");
     let text = configuration(&arguments, provider.address());
