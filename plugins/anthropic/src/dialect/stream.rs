@@ -19,6 +19,8 @@ use crate::{FORMAT, signature, stop, usage};
 
 /// What waiting tool calls may hold; the contract bounds the whole state at 64 KB.
 const MAX_WAITING: usize = 48 * 1024;
+/// Around a custom tool's free text.
+const FREE_TEXT: (&str, &str) = (r#"{"input":""#, r#""}"#);
 /// Members that stand in `message_delta`'s `delta`; other unmodelled ones stand beside it.
 const DELTA_MEMBERS: &[&str] = &["container", "stop_details"];
 
@@ -43,6 +45,8 @@ struct Open {
     kind: PartKind,
     /// For a tool call: how far its arguments are.
     arguments: Balance,
+    /// For a tool call: its arguments are free text, which this protocol takes as the string of one member.
+    free_text: bool,
     /// For reasoning: a signature has begun.
     signed: bool,
 }
@@ -242,8 +246,13 @@ impl Encoder<'_> {
         }
         writer.end_object();
         self.block_start(&writer.finish());
-        self.state.open =
-            Some(Open { part: start.at.part, kind: start.kind, arguments: Balance::default(), signed: false });
+        self.state.open = Some(Open {
+            part: start.at.part,
+            kind: start.kind,
+            arguments: Balance::default(),
+            free_text: false,
+            signed: false,
+        });
         self.citations(&start.carry);
     }
 
@@ -267,9 +276,8 @@ impl Encoder<'_> {
     }
 
     fn arguments(&mut self, delta: Delta) -> Result<(), Failure> {
-        if let Some(open) = self.state.open.as_mut().filter(|open| open.part == delta.at.part) {
-            open.arguments.read(&delta.text);
-            self.delta("input_json_delta", "partial_json", &delta.text);
+        if self.state.open.as_ref().is_some_and(|open| open.part == delta.at.part) {
+            self.piece(delta.text);
             if !self.state.waiting.is_empty() {
                 self.advance();
             }
@@ -278,6 +286,24 @@ impl Encoder<'_> {
             return self.bound();
         }
         Ok(())
+    }
+
+    /// A piece of the open call's arguments. What does not begin as an object is the free text of a custom tool: as in a whole
+    /// answer it becomes the member `input` of one.
+    fn piece(&mut self, text: String) {
+        let Some(open) = &mut self.state.open else { return };
+        let first = open.arguments == Balance::default() && !text.trim_start().is_empty();
+        let begins = first && !text.trim_start().starts_with('{');
+        open.free_text |= begins;
+        let piece = if open.free_text {
+            let quoted = json::quote(&text);
+            let inner = &quoted[1..quoted.len() - 1];
+            format!("{}{inner}", if begins { FREE_TEXT.0 } else { "" })
+        } else {
+            text
+        };
+        open.arguments.read(&piece);
+        self.delta("input_json_delta", "partial_json", &piece);
     }
 
     fn carry(&mut self, carried: &Carried) {
@@ -356,7 +382,10 @@ impl Encoder<'_> {
     }
 
     fn close(&mut self) {
-        if self.state.open.take().is_some() {
+        if let Some(open) = self.state.open.take() {
+            if open.free_text {
+                self.delta("input_json_delta", "partial_json", FREE_TEXT.1);
+            }
             self.block_stop();
         }
     }
@@ -368,10 +397,7 @@ impl Encoder<'_> {
             let at = Position { choice: 0, part: call.part };
             self.open(&PartStart { at, kind: PartKind::ToolCall, id: call.id, name: call.name, carry: call.carry });
             if !call.arguments.is_empty() {
-                if let Some(open) = &mut self.state.open {
-                    open.arguments.read(&call.arguments);
-                }
-                self.delta("input_json_delta", "partial_json", &call.arguments);
+                self.piece(call.arguments);
             }
             if call.ended {
                 self.close();
