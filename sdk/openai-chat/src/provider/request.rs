@@ -8,7 +8,7 @@
 //!   thresholds are those of Google's OpenAI compatibility ("Thinking" in the Gemini API's guide), the one published table.
 //! - Efforts a model lacks become the next one it has. Models from GPT-5.4 on refuse function tools beside an effort on this
 //!   endpoint, from GPT-5.6 on beside any but an explicit `none`.
-//! - Reasoning models refuse sampling parameters, `stop` and `logprobs` unless their effort is `none`.
+//! - Reasoning models refuse sampling parameters, `stop` and `logprobs` unless their effort is `none`, or the catalogue says `sampling`.
 
 use portcullis_plugin::ir::{Failure, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice};
 use portcullis_plugin::json::Writer;
@@ -319,6 +319,11 @@ impl Encoder<'_> {
                 return only.to_owned();
             }
         }
+        if self.compat.thinking == Thinking::Switch && effort == "medium" {
+            // There is no step between low and high.
+            self.note("approximated", "reasoning_effort");
+            return "high".to_owned();
+        }
         if off || effort == "default" && self.has("effort:default") {
             return effort;
         }
@@ -342,7 +347,8 @@ impl Encoder<'_> {
     }
 
     fn sampling(&mut self, effort: Option<&str>) {
-        let allowed = self.own || self.unknown() || !self.has("reasoning") || effort == Some("none");
+        let thinks = self.has("reasoning") && effort != Some("none");
+        let allowed = self.own || self.unknown() || !thinks || self.has("sampling");
         let sampling = &self.request.sampling;
         let numbers = [
             ("temperature", sampling.temperature),
