@@ -3,6 +3,7 @@
 mod account;
 mod catalogue;
 mod config;
+mod conversations;
 mod credentials;
 mod faults;
 mod flat;
