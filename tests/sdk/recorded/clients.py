@@ -44,6 +44,14 @@ class Client:
                 gathered = responses.of(sdk.read_responses(body, stream, recorded))
                 return [responses.read(body, stream), gathered]
 
+    def calls(self, wanted: Said) -> list:
+        """Name and arguments; Anthropic's are objects, so that free text is a member of one."""
+        wrap = self.name == "anthropic"
+        return [
+            (name, {"input": arguments} if wrap and isinstance(arguments, str) else arguments)
+            for _, name, arguments in wanted.calls
+        ]
+
     def end(self, wanted: Said) -> str:
         if self.name == "responses":
             ended = wanted.finish not in ("stop", "stop_sequence", "tool_calls")
