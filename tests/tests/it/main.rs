@@ -10,6 +10,7 @@ mod flat;
 mod guard;
 mod http;
 mod keys;
+mod media;
 mod newcomer;
 mod observers;
 mod operations;
