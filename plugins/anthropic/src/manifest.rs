@@ -1,14 +1,17 @@
-//! What the plugin says of itself: two routes, one endpoint, and where texts stand in the protocol's documents.
+//! What the plugin says of itself: routes, endpoints, and where texts stand in the protocol's documents.
 
 use portcullis_plugin::prelude::*;
 
 use crate::{FORMAT, catalogue};
 
+/// The endpoint that counts tokens.
+pub const COUNT: &str = "count-tokens";
+
 pub fn manifest() -> Manifest {
     Manifest {
         access: Access::WRITE,
-        routes: vec![chat_route(), models_route()],
-        endpoints: vec![chat_endpoint()],
+        routes: vec![chat_route(), count_route(), models_route()],
+        endpoints: vec![chat_endpoint(), count_endpoint()],
         models: catalogue::models(),
         suggestion: Some(Suggestion {
             base_url: "https://api.anthropic.com".to_owned(),
@@ -43,6 +46,26 @@ fn chat_route() -> Route {
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
         continuation: None,
+    }
+}
+
+/// Counts what a request would take, and generates nothing (<https://docs.anthropic.com/en/api/messages-count-tokens>).
+fn count_route() -> Route {
+    Route {
+        features: features(),
+        request_texts: TextMap { derived: list(&["/messages/*/content/*/signature"]), ..TextMap::plain() },
+        stream_framing: Framing::Json,
+        ..Route::post(COUNT, "count-tokens", FORMAT, "/v1/messages/count_tokens", Location::Body("/model".to_owned()))
+    }
+}
+
+fn count_endpoint() -> Endpoint {
+    Endpoint {
+        name: COUNT.to_owned(),
+        operation: "count-tokens".to_owned(),
+        path: "/v1/messages/count_tokens".to_owned(),
+        stream_framing: Framing::Json,
+        ..chat_endpoint()
     }
 }
 
