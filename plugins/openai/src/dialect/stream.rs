@@ -32,6 +32,8 @@ pub struct State {
     usage: Option<Usage>,
     /// The chunk with the finish reason, as long as nothing follows it.
     held: Option<String>,
+    /// The chunk's own members that the next one takes along.
+    members: Vec<Field>,
     failed: bool,
 }
 
@@ -187,12 +189,17 @@ impl Encoder<'_> {
 
     fn finish(&mut self, mut writer: Writer) {
         writer.end_array();
+        self.write_members(&mut writer);
         if self.reply.stream_usage {
             writer.key("usage");
             writer.null();
         }
         writer.end_object();
         self.push(writer.finish());
+    }
+
+    fn write_members(&mut self, writer: &mut Writer) {
+        write_fields(writer, &std::mem::take(&mut self.state.members));
     }
 
     fn choice(&mut self, index: u32) -> &mut ChoiceState {
@@ -415,45 +422,41 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// A field that came in this very format: `choices/0/delta/name`, `choices/0/name`, or one of the chunk's own.
+    /// A field that came in this very format: `choices/0/delta/name`, `choices/0/name`, or one of the chunk's own. A chunk of its own
+    /// for the latter would have no choices, which clients that did not ask for usage do not expect.
     fn extra(&mut self, field: &Field) {
         if !self.own() {
             return;
         }
         let mut path = field.name.splitn(4, '/');
         let place = (path.next(), path.next().and_then(|index| index.parse().ok()), path.next(), path.next());
+        let (Some("choices"), Some(index), Some(first), second) = place else {
+            self.state.members.retain(|member| member.name != field.name);
+            return self.state.members.push(field.clone());
+        };
+        let index: u32 = index;
         let mut writer = self.begin();
-        match place {
-            (Some("choices"), Some(index), Some(first), second) => {
-                let index: u32 = index;
-                writer.begin_object();
-                writer.member_number("index", index);
-                writer.key("delta");
-                writer.begin_object();
-                if let ("delta", Some(name)) = (first, second) {
-                    writer.member_raw(name, &field.value);
-                }
-                writer.end_object();
-                writer.member_raw("finish_reason", "null");
-                if second.is_none() {
-                    writer.member_raw(first, &field.value);
-                }
-                writer.end_object();
-                self.finish(writer);
-            }
-            _ => {
-                writer.end_array();
-                writer.member_raw(&field.name, &field.value);
-                writer.end_object();
-                self.push(writer.finish());
-            }
+        writer.begin_object();
+        writer.member_number("index", index);
+        writer.key("delta");
+        writer.begin_object();
+        if let ("delta", Some(name)) = (first, second) {
+            writer.member_raw(name, &field.value);
         }
+        writer.end_object();
+        writer.member_raw("finish_reason", "null");
+        if second.is_none() {
+            writer.member_raw(first, &field.value);
+        }
+        writer.end_object();
+        self.finish(writer);
     }
 
     fn end(&mut self) {
         if let Some(counted) = self.state.usage.filter(|_| self.reply.stream_usage) {
             let mut writer = self.begin();
             writer.end_array();
+            self.write_members(&mut writer);
             writer.key("usage");
             usage::write(&mut writer, &counted, |writer| self.reply.write_cost(writer));
             self.reply.write_account_as_texts(&mut writer, &[]);
@@ -462,6 +465,7 @@ impl Encoder<'_> {
         } else if let Some(held) = self.state.held.take() {
             let mut writer = Writer::with_capacity(held.len() + 512);
             writer.raw(held.strip_suffix('}').unwrap_or(&held));
+            self.write_members(&mut writer);
             self.reply.write_account_as_texts(&mut writer, &[]);
             writer.end_object();
             self.push(writer.finish());

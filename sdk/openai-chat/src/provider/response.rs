@@ -25,16 +25,18 @@ pub fn decode_for(compat: &Compat, context: &Context, body: &str) -> Result<Resp
     }
     let choices = wire.choices.ok_or_else(|| Failure::upstream_protocol("the provider's answer has no `choices`"))?;
     let choices = (0..).zip(choices).map(|(index, choice)| decode_choice(compat, context, index, choice));
+    let usage = wire.usage.or_else(|| groq_usage(&wire.extra));
     let mut response = Response {
         format: FORMAT.to_owned(),
         id: wire.id.unwrap_or_default(),
         model: wire.model.unwrap_or_default(),
         created: wire.created.map(|seconds| seconds as u64),
         choices: choices.collect::<Result<_, _>>()?,
-        usage: wire.usage.or_else(|| groq_usage(&wire.extra)).map(|usage| usage.count()),
+        usage: usage.as_ref().map(WireUsage::count),
         extra: wire.extra,
     };
     tidy::answer(&mut response.extra);
+    response.extra.extend(usage.and_then(|usage| usage.told_cost()));
     response.extra.extend(wire.error.map(|error| Field::new("error", error.get())));
     Ok(response)
 }

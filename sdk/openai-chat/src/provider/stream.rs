@@ -154,6 +154,7 @@ impl Decoder<'_> {
             self.choice(position, choice)?;
         }
         if let Some(usage) = usage {
+            self.events.extend(usage.told_cost().map(Event::Extra));
             self.events.push(Event::Usage(usage.count()));
         }
         error.map_or(Ok(()), Err)

@@ -36,6 +36,8 @@ portcullis_plugin::wire_object! {
         error: Option<Box<RawValue>>,
         /// Random padding against traffic analysis; worth nothing once decrypted.
         obfuscation: IgnoredAny,
+        /// Mistral's (recordings).
+        p: IgnoredAny,
     }
 
     pub struct WireChoice {

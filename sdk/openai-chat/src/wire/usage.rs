@@ -1,7 +1,7 @@
 //! Token counts. The wire counts some tokens twice (`cached_tokens` are part of `prompt_tokens`); the internal representation
 //! counts each once. This file is the one place where the two meet.
 
-use portcullis_plugin::ir::Usage;
+use portcullis_plugin::ir::{Field, Usage};
 use portcullis_plugin::json::Writer;
 use serde::Deserialize;
 
@@ -24,6 +24,8 @@ pub struct WireUsage {
     citation_tokens: Option<u64>,
     num_search_queries: Option<u64>,
     search_context_size: Option<serde::de::IgnoredAny>,
+    /// OpenRouter's: what it charges, in USD.
+    cost: Option<serde_json::Number>,
     /// xAI's: sources of a live search.
     num_sources_used: Option<u64>,
 }
@@ -45,6 +47,11 @@ struct CompletionDetails {
 }
 
 impl WireUsage {
+    /// What the provider says it charges, as a member of the answer; the gateway's own accounts go by its prices.
+    pub fn told_cost(&self) -> Option<Field> {
+        self.cost.as_ref().map(|cost| Field::new("provider_cost", cost.to_string()))
+    }
+
     /// Each token once.
     pub fn count(&self) -> Usage {
         let prompt_details = self.prompt_tokens_details.clone().unwrap_or_default();
