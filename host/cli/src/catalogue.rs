@@ -87,20 +87,20 @@ pub fn run(action: CatalogueAction) -> Result<()> {
     for known in known(&config, &document)? {
         let mapped: Vec<&str> = mapped(&map, &known.plugin).collect();
         let names: Vec<&str> = std::iter::once(&known.id).chain(&known.aliases).map(String::as_str).collect();
-        let Some(model) = prices.find(&mapped, &names) else {
-            report.missing(&known.plugin, &known.id);
-            continue;
-        };
-        let quotes = match &model.quotes {
-            Ok(quotes) => quotes,
-            Err(reason) => {
+        let said = match prices.find(&mapped, &names) {
+            None => {
+                report.missing(&known.plugin, &known.id);
+                continue;
+            }
+            Some(Err(reason)) => {
                 report.unusable(&known.plugin, &known.id, reason);
                 continue;
             }
+            Some(Ok(said)) => said,
         };
         let entry = known.entry(&document);
         let id = entry.map_or(&known.id, |entry| &entry.id).clone();
-        match refresh::refresh(&known.own, entry, quotes, &model.source, day) {
+        match refresh::refresh(&known.own, entry, &said, day) {
             Outcome::Same => report.same(),
             Outcome::Theirs(step) => report.theirs(&known.plugin, &id, &step),
             Outcome::Changed { prices, steps } => {
@@ -109,7 +109,7 @@ pub fn run(action: CatalogueAction) -> Result<()> {
             }
         }
     }
-    print!("{}", report.text(&prices.uncounted));
+    print!("{}", report.text());
     match (report.has_changes(), dry_run) {
         (false, _) => println!("{} stays as it is", document.path().display()),
         (true, true) => println!("{} was not written: a dry run", document.path().display()),
@@ -138,6 +138,9 @@ fn mapped<'a>(given: &'a [(String, String)], plugin: &'a str) -> impl Iterator<I
     explicit.chain(std::iter::once(plugin).chain(usual).filter(move |_| !is_given))
 }
 
+/// What price files are asked for: other operations have prices that a plugin fits to what their answers tell.
+const OPERATIONS: &[&str] = &["chat", "completions", "embeddings"];
+
 /// A model whose price is looked for.
 struct Known {
     plugin: String,
@@ -164,16 +167,20 @@ fn known(config: &Config, document: &Document) -> Result<Vec<Known>> {
     let plugins: BTreeSet<&str> = config.providers.values().map(|provider| provider.plugin.as_str()).collect();
     let mut all = Vec::new();
     for plugin in plugins {
-        let mut models: Vec<Known> = Vec::new();
+        let (mut models, mut others): (Vec<Known>, Vec<String>) = (Vec::new(), Vec::new());
         let path = config.plugins.directory.join(format!("{plugin}.wasm"));
         let settings = config.plugin.get(plugin).cloned().unwrap_or_default().settings();
         match check_component(&runtime, &path, &settings) {
-            Ok(loaded) => models.extend(loaded.manifest.models.iter().map(|model| Known {
-                plugin: plugin.to_owned(),
-                id: model.id.clone(),
-                aliases: model.aliases.clone(),
-                own: prices_of(model),
-            })),
+            Ok(loaded) => {
+                for model in &loaded.manifest.models {
+                    let (id, aliases) = (model.id.clone(), model.aliases.clone());
+                    if model.operations.iter().any(|operation| OPERATIONS.contains(&operation.as_str())) {
+                        models.push(Known { plugin: plugin.to_owned(), id, aliases, own: prices_of(model) });
+                    } else {
+                        others.extend(aliases.into_iter().chain([id]));
+                    }
+                }
+            }
             Err(error) => {
                 eprintln!("{}: {error}; only the models that are named elsewhere are looked at", path.display())
             }
@@ -182,7 +189,7 @@ fn known(config: &Config, document: &Document) -> Result<Vec<Known>> {
         let listed = connections.flat_map(|provider| &provider.models).filter(|name| *name != "*");
         let written = document.content.models.iter().filter(|entry| entry.plugin.as_deref() == Some(plugin));
         for name in listed.chain(written.map(|entry| &entry.id)) {
-            if !models.iter().any(|model| model.names().any(|known| known == name)) {
+            if !others.contains(name) && !models.iter().any(|model| model.names().any(|known| known == name)) {
                 models.push(Known {
                     plugin: plugin.to_owned(),
                     id: name.clone(),

@@ -21,6 +21,15 @@ pub fn run(argument: &ConfigArgument) -> Result<()> {
             println!("providers.{name}.{key}: warning: a secret stands in the file; prefer a reference, \"${{NAME}}\"");
         }
     }
+    for entry in &config.catalogue.content.models {
+        let is_used = config.providers.iter().any(|(name, provider)| {
+            entry.connection.as_ref().is_none_or(|connection| connection == name)
+                && entry.plugin.as_ref().is_none_or(|plugin| *plugin == provider.plugin)
+        });
+        if !is_used {
+            println!("catalogue: {}: warning: there is no connection of that name or by that plugin", entry.id);
+        }
+    }
     let runtime = running::runtime(&config)?;
     let problems = check_plugins(&config, &runtime)?;
     if problems > 0 {

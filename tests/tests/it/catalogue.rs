@@ -106,12 +106,18 @@ async fn an_entry_changes_and_adds_models_and_a_mistake_changes_nothing() {
     assert!(costs(&client, "nick", 1_000_000, 1_000_000).await, "the old catalogue stays");
     let check = gateway.run(&["check"]).await;
     assert!(!check.status.success() && String::from_utf8_lossy(&check.stderr).contains("models.json:1"), "{check:?}");
-    // Mended without a change of the configuration.
-    write(&gateway, &json!({"models": [{"connection": "named", "id": "demo", "prices": [price("2026-01-01", 9, 9)]}]}));
+    // Mended without a change of the configuration. An entry for nobody is worth a word.
+    let strange = json!({"plugin": "openia", "id": "misspelt"});
+    write(
+        &gateway,
+        &json!({"models": [strange, {"connection": "named", "id": "demo", "prices": [price("2026-01-01", 9, 9)]}]}),
+    );
     eventually("the mended one holds", || async {
         client.chat("named/demo", "hello").await.status == 200 && costs(&client, "named/demo", 9, 9).await
     })
     .await;
+    let check = said(&gateway.run(&["check"]).await);
+    assert!(check.contains("misspelt: warning"), "{check}");
 }
 
 /// What a refresh said.

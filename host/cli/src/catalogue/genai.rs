@@ -2,7 +2,7 @@
 //! its form is `data.schema.json` beside them): providers with models, each with one set of prices or with conditional ones, of
 //! which the last whose condition holds is in force.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use portcullis_core::price::{Rates, Tier, parse_day};
@@ -114,7 +114,6 @@ impl Match {
 
 pub fn parse(providers: &RawValue) -> Result<PriceFile> {
     let providers: Vec<Provider> = serde_json::from_str(providers.get()).context("genai-prices' data")?;
-    let mut uncounted = BTreeSet::new();
     let mut file = BTreeMap::new();
     for provider in providers {
         let url = provider.pricing_urls.and_then(|urls| urls.into_iter().next());
@@ -123,15 +122,15 @@ pub fn parse(providers: &RawValue) -> Result<PriceFile> {
             id: model.id.clone(),
             also: Match::parse(model.r#match),
             source: source.clone(),
-            quotes: quotes(model.prices, &mut uncounted),
+            quotes: quotes(model.prices),
         });
         let models: Vec<_> = models.collect();
         file.insert(provider.id, models);
     }
-    Ok(PriceFile { providers: file, uncounted })
+    Ok(PriceFile { providers: file })
 }
 
-fn quotes(raw: &RawValue, uncounted: &mut BTreeSet<String>) -> Result<Vec<Quote>, String> {
+fn quotes(raw: &RawValue) -> Result<Vec<Quote>, String> {
     let form = |error: serde_json::Error| format!("its prices are of an unknown form: {error}");
     let several: Vec<Conditional> = if raw.get().starts_with('[') {
         serde_json::from_str(raw.get()).map_err(form)?
@@ -140,7 +139,7 @@ fn quotes(raw: &RawValue, uncounted: &mut BTreeSet<String>) -> Result<Vec<Quote>
     };
     let (mut dated, mut hourly) = (Vec::new(), Vec::new());
     for one in several {
-        let mut quote = quote(&one.prices, uncounted)?;
+        let mut quote = quote(&one.prices)?;
         match one.constraint {
             None => dated.push(quote),
             Some(Constraint { start_date: Some(day), start_time: None }) => {
@@ -161,40 +160,46 @@ fn quotes(raw: &RawValue, uncounted: &mut BTreeSet<String>) -> Result<Vec<Quote>
 
 /// A price of the gateway's has no hour: the dearest of a day covers the others.
 fn dearest(quote: &Quote, hourly: &[Quote]) -> Quote {
-    let sum = |quote: &Quote| quote.rates.input.unwrap_or(0).saturating_add(quote.rates.output.unwrap_or(0));
+    let size = |quote: &Quote| quote.rates.input.unwrap_or(0).saturating_add(quote.rates.output.unwrap_or(0));
     let mut most = quote;
     for one in hourly.iter().filter(|one| one.tiers.is_empty() || !quote.tiers.is_empty()) {
-        if sum(one) > sum(most) {
+        if size(one) > size(most) {
             most = one;
         }
     }
     Quote { from: quote.from, notes: Notes { dearest: true, ..most.notes }, ..most.clone() }
 }
 
-fn quote(prices: &BTreeMap<String, &RawValue>, uncounted: &mut BTreeSet<String>) -> Result<Quote, String> {
+fn quote(prices: &BTreeMap<String, &RawValue>) -> Result<Quote, String> {
     let mut notes = Notes::default();
     let mut rates = Rates::default();
     let mut steps: BTreeMap<u64, Rates> = BTreeMap::new();
-    for (key, raw) in prices {
-        if key == "requests_kcount" {
-            return Err("it has a price for each request, which the gateway does not count".to_owned());
-        }
-        let Some((place, places)) = place(key) else {
-            uncounted.insert(key.clone());
-            continue;
-        };
+    let said = prices.iter().filter(|(_, raw)| raw.get() != "null");
+    for (key, raw) in said.clone() {
+        let Some((place, places)) = place(key) else { continue };
         if raw.get().starts_with('{') {
             let tiered: Tiered = serde_json::from_str(raw.get()).map_err(|error| format!("{key}: {error}"))?;
             *place(&mut rates) = Some(amount(tiered.base, places, &mut notes)?);
             for step in tiered.tiers {
                 *place(steps.entry(step.start).or_default()) = Some(amount(step.price, places, &mut notes)?);
             }
-        } else if raw.get() != "null" {
+        } else {
             *place(&mut rates) = Some(amount(raw, places, &mut notes)?);
         }
     }
     if rates.input.is_none() {
         return Err("it is not priced by the token".to_owned());
+    }
+    for (key, raw) in said.filter(|(key, _)| place(key).is_none() && !IGNORED.contains(&key.as_str())) {
+        // Tokens of a kind that is not told apart are counted as text: a price above that of text would be lost.
+        let text = match key.as_str() {
+            "input_image_mtok" | "input_video_mtok" => rates.input,
+            "output_image_mtok" | "output_video_mtok" => rates.output,
+            _ => None,
+        };
+        if text.is_none() || amount(raw, PER_MILLION, &mut Notes::default()).ok() > text {
+            return Err(format!("it has a price that the gateway does not count: {key}"));
+        }
     }
     // A tier holds in whole; a kind of token without a price of its own there keeps the one of the tier below.
     let mut below = rates;
@@ -204,6 +209,9 @@ fn quote(prices: &BTreeMap<String, &RawValue>, uncounted: &mut BTreeSet<String>)
     });
     Ok(Quote { from: None, rates, tiers: tiers.collect(), notes })
 }
+
+/// Caches of other kinds are counted as those of text, and searches of stored files are the plugins' affair.
+const IGNORED: &[&str] = &["cache_audio_read_mtok", "cache_image_read_mtok", "storage_searches_kcount"];
 
 type Place = fn(&mut Rates) -> &mut Option<u64>;
 
@@ -236,7 +244,8 @@ mod tests {
 
     fn quotes_of(prices: &str) -> Result<Vec<Quote>, String> {
         let file = file(&format!(r#"{{"id":"m","match":{{"equals":"m"}},"prices":{prices}}}"#));
-        file.find(&["acme"], &["m"]).unwrap().quotes.clone()
+        let quotes = file.find(&["acme"], &["m"]).unwrap().map(|said| said[0].quotes.to_vec());
+        quotes.map_err(str::to_owned)
     }
 
     #[test]
@@ -289,30 +298,41 @@ mod tests {
         assert!(quotes_of(r#"{"input_mtok":1,"output_mtok":1,"requests_kcount":12}"#).is_err());
         assert!(quotes_of(r#"{"audio_hours":0.1}"#).is_err());
         assert!(quotes_of(r#"{"input_mtok":-1}"#).is_err());
-        let file = file(r#"{"id":"m","match":{"equals":"m"},"prices":{"input_mtok":1,"input_video_mtok":2}}"#);
-        assert_eq!(file.uncounted.into_iter().collect::<Vec<_>>(), ["input_video_mtok"]);
+        // Pictures that cost more than text, and as much.
+        assert!(quotes_of(r#"{"input_mtok":1,"output_mtok":1,"output_image_mtok":2}"#).is_err());
+        assert!(
+            quotes_of(r#"{"input_mtok":1,"output_mtok":1,"output_image_mtok":1,"cache_audio_read_mtok":9}"#).is_ok()
+        );
     }
 
     #[test]
     fn a_name_finds_its_model_by_id_before_any_clause() {
-        let model = |id: &str, clause: &str| format!(r#"{{"id":"{id}","match":{clause},"prices":{{"input_mtok":1}}}}"#);
+        let model = |id: &str, input: u64, clause: &str| {
+            format!(r#"{{"id":"{id}","match":{clause},"prices":{{"input_mtok":{input}}}}}"#)
+        };
         let file = file(
             &[
-                model("big", r#"{"starts_with":"big"}"#),
-                model("big-2", r#"{"equals":"big-2"}"#),
-                model("odd", r#"{"or":[{"ends_with":"-Odd"},{"and":[{"contains":"eve"},{"regex":"^s.+n$"}]}]}"#),
-                model("new", r#"{"sounds_like":"new"}"#),
+                model("big", 1, r#"{"starts_with":"big"}"#),
+                model("big-2", 2, r#"{"equals":"big-2"}"#),
+                model("odd", 3, r#"{"or":[{"ends_with":"-Odd"},{"and":[{"contains":"eve"},{"regex":"^s.+n$"}]}]}"#),
+                model("new", 4, r#"{"sounds_like":"new"}"#),
             ]
             .join(","),
         );
-        let found = |name: &str| file.find(&["acme"], &[name]).map(|model| model.id.as_str());
-        assert_eq!(found("big-2"), Some("big-2"));
-        assert_eq!(found("big-2-2026"), Some("big"));
-        assert_eq!(found("very-odd"), Some("odd"));
-        assert_eq!(found("seven"), Some("odd"));
+        let find = |providers: &[&str], names: &[&str]| -> Vec<u64> {
+            let said = file.find(providers, names).map(|said| said.unwrap()).unwrap_or_default();
+            said.iter().map(|said| said.quotes[0].rates.input.unwrap() / 1_000_000).collect()
+        };
+        let found = |name: &str| find(&["acme"], &[name]).first().copied();
+        assert_eq!(found("big-2"), Some(2));
+        assert_eq!(found("big-2-2026"), Some(1));
+        assert_eq!(found("very-odd"), Some(3));
+        assert_eq!(found("seven"), Some(3));
         assert_eq!(found("eleven"), None);
         assert_eq!(found("newer"), None);
-        assert_eq!(file.find(&["other", "acme"], &["none", "big"]).map(|model| model.id.as_str()), Some("big"));
-        assert_eq!(file.find(&["acme"], &["big"]).unwrap().source, "https://acme.example/prices, by genai-prices");
+        assert_eq!(find(&["other", "acme"], &["none", "big"]), [1]);
+        assert_eq!(find(&["acme"], &["seven", "big", "big-2"]), [3, 1, 2], "the first name counts");
+        let said = file.find(&["acme"], &["big"]).unwrap().unwrap();
+        assert_eq!(said[0].source, "https://acme.example/prices, by genai-prices");
     }
 }

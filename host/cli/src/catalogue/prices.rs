@@ -1,6 +1,6 @@
 //! Price files: whatever their form, they become quotes by provider and model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use portcullis_core::price::{Rates, Tier};
@@ -20,8 +20,6 @@ pub const PER_THOUSAND: u32 = 6;
 #[derive(Debug)]
 pub struct PriceFile {
     pub providers: BTreeMap<String, Vec<PricedModel>>,
-    /// What it prices and the gateway does not count.
-    pub uncounted: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -74,14 +72,36 @@ impl PriceFile {
         bail!("the price file is neither genai-prices' data nor LiteLLM's prices");
     }
 
-    /// What is said of a model that has these names, under any of a provider's names.
-    pub fn find(&self, providers: &[&str], names: &[&str]) -> Option<&PricedModel> {
+    /// What is said of a model by its names, under any of a provider's names: first what counts, then what is said of the model's
+    /// other names. `None` where nothing is said, and an error that says why where nothing of it can be used.
+    pub fn find(&self, providers: &[&str], names: &[&str]) -> Option<Result<Vec<Said<'_>>, &str>> {
         let models = || providers.iter().filter_map(|provider| self.providers.get(*provider)).flatten();
-        names.iter().find_map(|name| {
+        let found = names.iter().filter_map(|name| {
             let by_id = models().find(|model| model.id == *name);
             by_id.or_else(|| models().find(|model| model.also.is_match(name)))
-        })
+        });
+        let mut said = Vec::new();
+        let mut reason = None;
+        for model in found {
+            match &model.quotes {
+                Ok(quotes) => said.push(Said { source: &model.source, quotes }),
+                Err(unusable) => reason = reason.or(Some(unusable.as_str())),
+            }
+        }
+        if said.is_empty() { reason.map(Err) } else { Some(Ok(said)) }
     }
+}
+
+/// A model's price.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    pub source: &'a str,
+    pub quotes: &'a [Quote],
+}
+
+/// The last whose day has come.
+pub fn in_force(quotes: &[Quote], day: Date) -> Option<&Quote> {
+    quotes.iter().rfind(|quote| quote.from.is_none_or(|from| from <= day))
 }
 
 /// A number of a price file in its unit.

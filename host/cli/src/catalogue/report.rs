@@ -1,6 +1,6 @@
 //! What a refresh tells the operator.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use portcullis_core::price::{Rates, format_day};
@@ -52,15 +52,11 @@ impl Report {
     }
 
     /// The whole, of lines.
-    pub fn text(&self, uncounted: &BTreeSet<String>) -> String {
+    pub fn text(&self) -> String {
         let mut text = self.lines.clone();
         for (plugin, models) in &self.missing {
             // Writing to memory does not fail.
             let _ = writeln!(text, "{plugin}: not in the price file: {}", models.join(", "));
-        }
-        if !uncounted.is_empty() {
-            let names: Vec<&str> = uncounted.iter().map(String::as_str).collect();
-            let _ = writeln!(text, "the price file also has, and the gateway does not count: {}", names.join(", "));
         }
         let missing: usize = self.missing.values().map(Vec::len).sum();
         let _ = writeln!(
@@ -142,11 +138,10 @@ mod tests {
         report.changed("openai", "gpt-x", &[Step { before: Some(before), after, notes }]);
         report.missing("openai", "gpt-y");
         report.same();
-        let text = report.text(&BTreeSet::from(["input_video_mtok".to_owned()]));
+        let text = report.text();
         let expected = "openai gpt-x: from 2026-11-20: input 2.5 -> 2.25, a search unknown -> 0.012; above 7 tokens input unknown -> 3, \
              output unknown -> 4; no other price above 5 tokens; rounded up to a pico-USD a token\n\
              openai: not in the price file: gpt-y\n\
-             the price file also has, and the gateway does not count: input_video_mtok\n\
              1 changed, 1 as before, 0 of yours left alone, 1 without a price in the file\n";
         assert_eq!(text, expected);
     }
