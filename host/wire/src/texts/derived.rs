@@ -78,9 +78,13 @@ impl Derived {
     }
 }
 
-/// What takes the place of a derived value: a string stays one, since readers that know the field expect it.
+/// What takes the place of a derived value: a string stays one, and a list, since readers that know the field expect it.
 pub(super) fn emptied(body: &str, range: &Range<usize>) -> &'static str {
-    if body[range.clone()].starts_with('"') { "\"\"" } else { "null" }
+    match body.as_bytes().get(range.start) {
+        Some(b'"') => "\"\"",
+        Some(b'[') => "[]",
+        _ => "null",
+    }
 }
 
 /// The channels of a stream whose text was changed.
