@@ -146,6 +146,10 @@ impl Exchange {
                 needs.push(capability);
             }
         }
+        // Also where the conversation was not walked: its tools were found on the way in.
+        if !self.facts.tool_names.is_empty() && !needs.iter().any(|need| need == "tools") {
+            needs.push("tools".to_owned());
+        }
         router::Features {
             operation: self.route.operation.to_string(),
             model: self.facts.model.clone(),
