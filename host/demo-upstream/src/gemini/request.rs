@@ -63,6 +63,7 @@ pub fn read(path: &str, body: &[u8]) -> Result<Ask, Refusal> {
     let target = Target::of(path).ok_or_else(|| Refusal::bad_request(format!("unknown method {path}")))?;
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Refusal::bad_request(format!("Invalid JSON payload received. {error}")))?;
+    let body = camel_case(&body);
     known(&body, &MEMBERS, "")?;
     let generation = &body["generationConfig"];
     let mut ask = Ask {
@@ -85,6 +86,34 @@ pub fn read(path: &str, body: &[u8]) -> Result<Ask, Refusal> {
     count += contents(&body["contents"], &mut ask)?;
     ask.input = Input { uncached: count, ..Input::default() };
     Ok(ask)
+}
+
+/// Members may be written in snake case too, as in all of Google's APIs. What is the caller's own stays as it is.
+fn camel_case(value: &Value) -> Value {
+    const OWN: [&str; 5] = ["args", "response", "parametersJsonSchema", "responseJsonSchema", "properties"];
+    match value {
+        Value::Array(all) => all.iter().map(camel_case).collect(),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| {
+                let name = camel(name);
+                let value = if OWN.contains(&name.as_str()) { value.clone() } else { camel_case(value) };
+                (name, value)
+            };
+            Value::Object(members.iter().map(member).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn camel(name: &str) -> String {
+    let mut words = name.split('_').filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| name + &capital(word))
+}
+
+fn capital(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().into_iter().flat_map(char::to_uppercase).chain(characters).collect()
 }
 
 fn known(value: &Value, members: &[&str], at: &str) -> Result<(), Refusal> {
@@ -207,7 +236,7 @@ fn format(generation: &Value) -> Format {
     if generation["responseMimeType"] != "application/json" {
         return Format::Text;
     }
-    for member in ["responseJsonSchema", "responseSchema", "_responseJsonSchema"] {
+    for member in ["responseJsonSchema", "responseSchema"] {
         if generation[member].is_object() {
             return Format::Schema(json_schema(&generation[member]));
         }
@@ -282,6 +311,14 @@ mod tests {
         assert_eq!(of("/v1beta/models/demo-echo:streamGenerateContent"), Some(("demo-echo", true)));
         assert_eq!(of("/v1beta/models/demo:countTokens"), None);
         assert_eq!(of("/v1beta/models"), None);
+    }
+
+    #[test]
+    fn spellings() {
+        let snake = json!({"inline_data": {"mime_type": "image/png"}, "args": {"my_city": 1}, "text": "a_b"});
+        let wanted = json!({"inlineData": {"mimeType": "image/png"}, "args": {"my_city": 1}, "text": "a_b"});
+        assert_eq!(camel_case(&snake), wanted);
+        assert_eq!(camel("_é_ßx"), "éSSx");
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn call_item(call: &Call, status: &str) -> Value {
 
 /// What stands for reasoning that only the service can read: a function of it, so that an edited item is recognised.
 pub fn encrypted(reasoning: &str) -> String {
-    format!("gAAAA{}", anthropic::response::signature(reasoning))
+    format!("gAAA{}", anthropic::response::signature(reasoning))
 }
 
 fn usage(usage: &Usage) -> Value {
