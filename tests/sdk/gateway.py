@@ -110,7 +110,7 @@ def demo(folder: pathlib.Path) -> tuple[Gateway, str]:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
     process = Process(
-        [BINARY, "demo", "--listen", "127.0.0.1:0", "--plugins", PLUGINS, "--data", data],
+        [BINARY, "demo", "--listen", "127.0.0.1:0", "--plugins", PLUGINS, "--data", data, "--token-delay", "1"],
         folder / "log",
         # Only the demo provider, whatever the machine has.
         {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": ""},

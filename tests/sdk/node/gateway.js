@@ -22,7 +22,7 @@ export async function openai() {
 /** A running demo: `{ url, key, stop }`, `url` with `/v1`. */
 export async function demo() {
   const data = mkdtempSync(path.join(tmpdir(), "portcullis-node-"));
-  const child = spawn(binary, ["demo", "--listen", "127.0.0.1:0", "--plugins", plugins, "--data", data], {
+  const child = spawn(binary, ["demo", "--listen", "127.0.0.1:0", "--plugins", plugins, "--data", data, "--token-delay", "1"], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, OPENAI_API_KEY: "", ANTHROPIC_API_KEY: "" },
   });
