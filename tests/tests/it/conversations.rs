@@ -307,6 +307,11 @@ async fn models_that_think_are_asked_for_their_thoughts() {
     assert_eq!(include("gpt-5-mini", json!({"include": []})).await, json!([sealed]));
     assert_eq!(include("gpt-5-mini", json!({"include": ["a.b"]})).await, json!([sealed, "a.b"]));
     assert_eq!(include("gpt-5-mini", json!({"include": ["a.b", sealed]})).await, json!(["a.b", sealed]));
+    // Encoded anew, since the thought is another provider's.
+    let thought = json!({"type": "reasoning", "id": "rs_1", "summary": [], "format": "anthropic-messages"});
+    let input = json!([thought, {"role": "user", "content": "hello"}]);
+    assert_eq!(include("gpt-5-mini", json!({"input": input})).await, json!([sealed]));
+    assert_eq!(include("gpt-5-mini", json!({"input": input, "include": ["a.b"]})).await, json!([sealed, "a.b"]));
     // A client that keeps its conversation itself asks for what it wants; a model that does not think refuses to be asked.
     assert_eq!(include("gpt-5-mini", json!({"store": false})).await, json!(null));
     assert_eq!(include("gpt-4.1", json!({})).await, json!(null));

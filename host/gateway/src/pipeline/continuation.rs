@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use portcullis_core::RequestId;
-use portcullis_runtime::contract::types;
+use portcullis_runtime::contract::{chat, types};
 use portcullis_store::{Conversations, NewTurn, StoreError, Turn, TurnOwner};
 use portcullis_wire::framing::{Frame, Splitter};
 use portcullis_wire::json::{self, EditError, Edits, Pattern, Pointer};
@@ -18,6 +18,7 @@ use portcullis_wire::json::{self, EditError, Edits, Pattern, Pointer};
 use super::chat::Inbound;
 use super::facts::{Facts, invalid};
 use super::{Exchange, Stop};
+use crate::catalog::Offer;
 use crate::continuation::{self, Continuation};
 
 /// A turn that will be kept if its answer comes to its end.
@@ -101,6 +102,11 @@ impl Exchange {
         Ok((items, conversation.newest))
     }
 
+    /// Whether this model's thoughts are wanted with its answer.
+    pub(super) fn keeps_thoughts(&self, offer: &Offer) -> bool {
+        self.turn.is_some() && offer.model.capabilities.iter().any(|known| known == "reasoning")
+    }
+
     /// Notes what of a request is new, once the guards are done with it.
     pub(super) fn note_input(&mut self, body: &str) {
         if let (Some(turn), Some(route)) = (&mut self.turn, &self.route.continuation) {
@@ -161,6 +167,23 @@ pub(super) fn ask_for_reasoning(edits: &mut Edits, body: &str) -> Result<(), Edi
     let comma = if items.is_empty() { "" } else { "," };
     let at = range.start + 1;
     edits.replace(at..at, format!("{ASKED}{comma}"))
+}
+
+/// The same of a request that is encoded anew for its own format, whose fields then come from `extra`.
+pub(super) fn asking_for_reasoning(request: &chat::Request) -> Option<chat::Request> {
+    let known = request.extra.iter().position(|field| field.name == "include");
+    let asked = known.map_or("null", |at| request.extra[at].value.as_str());
+    let body = format!(r#"{{"include":{asked}}}"#);
+    let mut edits = Edits::new();
+    ask_for_reasoning(&mut edits, &body).ok()?;
+    let body = edits.apply(&body);
+    let value = body[json::locate(&body, &Pointer::parse("/include").expect("a pointer"))?].to_owned();
+    let mut request = request.clone();
+    match known {
+        Some(at) => request.extra[at].value = value,
+        None => request.extra.push(types::Field { name: "include".to_owned(), value }),
+    }
+    Some(request)
 }
 
 type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -12,6 +12,7 @@ use portcullis_runtime::contract::{chat, types};
 use portcullis_wire::json::{self, Edits};
 
 use super::chat::Inbound;
+use super::continuation::{ask_for_reasoning, asking_for_reasoning};
 use super::failure::Halt;
 use super::media::Wanted;
 use super::payload::Payload;
@@ -94,8 +95,8 @@ impl Exchange {
                 strip_usage = true;
             }
         }
-        if self.turn.is_some() && offer.model.capabilities.iter().any(|known| known == "reasoning") {
-            super::continuation::ask_for_reasoning(&mut edits, body).map_err(unspliceable)?;
+        if self.keeps_thoughts(offer) {
+            ask_for_reasoning(&mut edits, body).map_err(unspliceable)?;
         }
         let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
         let model = match &endpoint.model {
@@ -177,6 +178,10 @@ impl Exchange {
                 Wanted::Without(shorter, notes) => (Some(shorter), notes),
             };
             let request = shorter.as_deref().unwrap_or(decoded);
+            let asking = (self.keeps_thoughts(offer) && expected.format == *self.route.format)
+                .then(|| asking_for_reasoning(request))
+                .flatten();
+            let request = asking.as_ref().unwrap_or(request);
             let (chosen, encoded) = self.encode_once(request, offer)?;
             let known = inline.len();
             for kind in &chosen.inline_media {

@@ -35,7 +35,9 @@ pub fn route() -> Route {
             store: "/store".to_owned(),
             id: "/id".to_owned(),
             output: "/output".to_owned(),
-            ends: Condition::equals("/type", r#""response.completed""#),
+            // `response.completed`, and `response.incomplete`, which can be gone on from as well: the frames before them have the
+            // document without its items.
+            ends: Condition::present("/response/output/0"),
             within: "/response".to_owned(),
         }),
         ..Route::post(NAME, "chat", FORMAT, "/v1/responses", Location::Body("/model".to_owned()))
