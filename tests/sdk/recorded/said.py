@@ -129,7 +129,7 @@ def one_call(call: dict):
 
 
 def openai_reasoning(messages: list[dict]) -> list:
-    """Reasoning by the conventions `reasoning_content` and `reasoning_details`."""
+    """Reasoning by the conventions `reasoning_details`, `reasoning_content` and `reasoning`."""
     blocks: dict = {}
     for message in messages:
         for detail in message.get("reasoning_details") or []:
@@ -139,7 +139,7 @@ def openai_reasoning(messages: list[dict]) -> list:
                 block[1] += detail.get("signature") or ""
     if blocks:
         return [tuple(block) for _, block in sorted(blocks.items())]
-    plain = "".join(message.get("reasoning_content") or "" for message in messages)
+    plain = "".join(message.get("reasoning_content") or message.get("reasoning") or "" for message in messages)
     return [(plain, "")] if plain else []
 
 
