@@ -11,7 +11,7 @@ use portcullis_runtime::contract::manifest::Model;
 use portcullis_runtime::{PluginSettings, Quarantine, QuarantinedVersion, Runtime, RuntimeOptions, check_component};
 use serde_json::json;
 
-use crate::ConfigArgument;
+use crate::{ConfigArgument, running};
 
 #[derive(Subcommand)]
 pub enum PluginAction {
@@ -29,6 +29,8 @@ pub enum PluginAction {
         /// `NAME.wasm` files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArgument,
     },
     /// List the versions that failed in service and do not serve again.
     Quarantined {
@@ -50,7 +52,7 @@ pub enum PluginAction {
 pub fn run(action: PluginAction) -> Result<()> {
     match action {
         PluginAction::Check { files, config } => check(&files, &config),
-        PluginAction::Models { files } => models(&files),
+        PluginAction::Models { files, config } => models(&files, &config),
         PluginAction::Quarantined { config, json } => list(&quarantine(&config)?, json),
         PluginAction::Release { version, config } => release(quarantine(&config)?, &version),
     }
@@ -84,8 +86,9 @@ fn check(files: &[PathBuf], config: &str) -> Result<()> {
     Ok(())
 }
 
-fn models(files: &[PathBuf]) -> Result<()> {
-    let runtime = Runtime::new(RuntimeOptions::default())?;
+fn models(files: &[PathBuf], config: &ConfigArgument) -> Result<()> {
+    // The configured one: it keeps what it compiled.
+    let runtime = running::runtime(&config.load()?)?;
     let mut all = Vec::new();
     for file in files {
         let report =
