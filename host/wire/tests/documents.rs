@@ -235,7 +235,7 @@ fn a_derived_value_goes_with_its_own_text_alone() {
     let body = r#"{"content":[{"thinking":"SECRET","signature":"s1"},{"thinking":"b","signature":"s2"},
         {"signature":"s3","parts":[{"text":"c","proof":"p1"},{"text":"SECRET","proof":"p2"},{"proof":["p3"],"text":"SECRET"}]}]}"#;
     let expected = r#"{"content":[{"thinking":"x","signature":""},{"thinking":"b","signature":"s2"},
-        {"signature":"","parts":[{"text":"c","proof":"p1"},{"text":"x","proof":""},{"proof":null,"text":"x"}]}]}"#;
+        {"signature":"","parts":[{"text":"c","proof":"p1"},{"text":"x","proof":""},{"proof":[],"text":"x"}]}]}"#;
     assert_eq!(masked(body, Direction::Answer, "SECRET", "x"), expected);
     let outside = r#"{"id":"i","name":"SECRET","content":[{"thinking":"a","signature":"s1"}]}"#;
     assert_eq!(masked(outside, Direction::Answer, "SECRET", "x"), outside.replace("SECRET", "x"));
