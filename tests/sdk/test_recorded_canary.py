@@ -19,7 +19,9 @@ if not PLACE:
     pytest.skip("PORTCULLIS_RECORDINGS is not set", allow_module_level=True)
 
 CANARY = "ZQX-7319-CANARY"
-GUARD = """
+CONFIGURATION = """
+[plugin.openai.config]
+responses = ["*"]
 [plugin.pii]
 deadline_ms = 1000
 [[plugin.pii.config.custom]]
@@ -87,7 +89,7 @@ class Run:
         answers.write(folder / "answers", played)
         self._replay = Replay(folder / "replay", "whole", folder / "answers")
         address = f"http://127.0.0.1:{self._replay.port}"
-        text = f"[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = 'alarm'\n{GUARD}"
+        text = f"[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = 'alarm'\n{CONFIGURATION}"
         for name, (plugin, base, _) in PROVIDERS.items():
             text += f'[providers.{name}]\nplugin = "{plugin}"\nbase_url = "{address}{base}"\nmodels = ["rec-00000", "*"]\nonly = ["none"]\n'
         self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
@@ -116,6 +118,8 @@ class Run:
             path = f"/v1beta/models/{model}:{method}"
         else:
             path, sent["model"] = "/v1/responses", model
+            # A conversation of which the gateway knows nothing is refused, and the caller told its own id.
+            sent.pop("previous_response_id", None)
         return ask(self.gateway.address, self.key, path, json.dumps(sent))
 
     def stop(self):
