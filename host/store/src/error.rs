@@ -19,6 +19,9 @@ pub enum StoreError {
     /// A row holds what no version of this program writes.
     #[error("the database holds an invalid {what}")]
     Corrupt { what: &'static str },
+    /// The master key is not to be had.
+    #[error("the key for conversations {0}")]
+    Key(&'static str),
     /// A conversation of which a turn was sealed with another key.
     #[error("what was kept cannot be opened: its key is another, or it was changed")]
     Sealed,

@@ -1,5 +1,6 @@
 //! `[conversations]`
 
+use portcullis_store::MasterKey;
 use serde::Deserialize;
 
 use super::{ConfigError, Secret};
@@ -31,10 +32,34 @@ impl ConversationsConfig {
         self.enabled && (self.organisations.is_empty() || self.organisations.iter().any(|known| known == organisation))
     }
 
+    /// Once the key was resolved.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.key.as_ref().is_some_and(|key| key.expose().len() < MasterKey::LEAST) {
+            return Err(ConfigError::invalid("conversations.key", "has less than 32 characters"));
+        }
         if self.ttl_seconds == 0 {
             return Err(ConfigError::invalid("conversations.ttl_seconds", "is 0: say enabled = false to keep nothing"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::Config;
+
+    #[test]
+    fn a_key_has_enough_of_it() {
+        let checked = |key: &str, ttl: u64| {
+            let text = format!("[conversations]\nkey = \"${{KEY}}\"\nttl_seconds = {ttl}\n");
+            let config = Config::parse(&text, "t").unwrap().finish(&HashMap::from([("KEY", key)]));
+            config.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(checked("0123456789abcdef0123456789abcdef", 1), Ok(()));
+        let error = checked("0123456789abcdef", 1).unwrap_err();
+        assert!(error.contains("conversations.key") && !error.contains("0123"), "{error}");
+        assert!(checked("0123456789abcdef0123456789abcdef", 0).unwrap_err().contains("ttl_seconds"));
     }
 }

@@ -33,10 +33,10 @@ impl MasterKey {
     /// From a secret, which must have as much entropy as a random key: 32 random bytes in hex or base64.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] where it is shorter than [`LEAST`](Self::LEAST).
+    /// [`StoreError::Key`] where it is shorter than [`LEAST`](Self::LEAST).
     pub fn given(secret: &str) -> Result<Self, StoreError> {
         if secret.len() < Self::LEAST {
-            return Err(StoreError::Corrupt { what: "key for conversations: it has less than 32 characters" });
+            return Err(StoreError::Key("has less than 32 characters"));
         }
         Ok(Self::of(Source::Given(secret.as_bytes().to_vec())))
     }
@@ -74,7 +74,7 @@ fn from_file(path: &Path) -> Result<[u8; KEY], StoreError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let mut bytes = Vec::new();
             File::open(path).and_then(|file| file.take(KEY as u64 + 1).read_to_end(&mut bytes)).map_err(unusable)?;
-            bytes.try_into().map_err(|_| StoreError::Corrupt { what: "key file for conversations" })
+            bytes.try_into().map_err(|_| StoreError::Key("stands in a file that does not hold 32 bytes"))
         }
         Err(error) => Err(unusable(error)),
     }
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(from_file(&path).unwrap(), made);
         std::fs::write(&path, [0; KEY - 1]).unwrap();
-        assert!(matches!(from_file(&path), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(from_file(&path), Err(StoreError::Key(_))));
         std::fs::write(&path, [0; KEY + 1]).unwrap();
         assert!(from_file(&path).is_err());
         assert!(from_file(&folder.path().join("absent/key")).is_err());

@@ -100,7 +100,7 @@ impl Conversations {
     /// Fetches the master key, or makes it, where that was not done before. It may touch the disk.
     ///
     /// # Errors
-    /// [`StoreError::Path`] where its file cannot be used, [`StoreError::Corrupt`] where it holds no key.
+    /// [`StoreError::Path`] where its file cannot be used, [`StoreError::Key`] where it holds no key.
     pub fn unlock(&self) -> Result<(), StoreError> {
         self.master.seals().map(|_| ())
     }
