@@ -25,6 +25,8 @@ struct Document {
     /// Images, where the answer tells no tokens.
     data: Option<Vec<serde::de::IgnoredAny>>,
     error: Option<WireError>,
+    /// Seconds, in a transcription's verbose answer; a number, or one in a text.
+    duration: Option<serde_json::Value>,
 }
 
 /// Under either family of names: `prompt_tokens` (embeddings, rerank) or `input_tokens` (images, audio).
@@ -38,8 +40,9 @@ struct WireUsage {
     output_tokens: Option<u64>,
     #[serde(alias = "input_token_details", alias = "prompt_tokens_details")]
     input_tokens_details: Option<Details>,
-    /// Of a transcription that is paid by the minute.
-    seconds: Option<f64>,
+    /// Of a transcription that is paid by the minute; the second is Mistral's name.
+    #[serde(alias = "prompt_audio_seconds")]
+    seconds: Option<serde_json::Value>,
     /// Jina's and Voyage's reranking has `total_tokens` alone; Cohere's compatible servers this.
     search_units: Option<u64>,
 }
@@ -95,11 +98,18 @@ fn take(endpoint: &str, metered: &mut Metered, document: Document) {
     let counts = !matches!(endpoint, "batch" | "batch-list" | "batch-cancel" | "batches");
     if let Some(usage) = document.usage.filter(|_| counts) {
         metered.usage = Some(usage.count(units));
+    } else if let (true, Some(seconds)) = (endpoint.starts_with("trans"), document.duration.as_ref().and_then(seconds))
+    {
+        metered.usage = Some(WireUsage { seconds: Some(seconds.into()), ..WireUsage::default() }.count(None));
     } else if let Some(searches) = units {
         metered.usage = Some(Usage { searches, ..Usage::default() });
     } else if let (true, Some(data)) = (endpoint.starts_with("image"), document.data) {
         metered.usage = Some(Usage { images: data.len() as u64, ..Usage::default() });
     }
+}
+
+fn seconds(value: &serde_json::Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 
 impl WireUsage {
@@ -108,9 +118,14 @@ impl WireUsage {
         let details = self.input_tokens_details.unwrap_or_default();
         let output = self.output_tokens.or(self.completion_tokens).unwrap_or(0);
         let given = self.input_tokens.or(self.prompt_tokens);
-        let timed = self.seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let timed = self.seconds.as_ref().and_then(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let heard = timed.map(|seconds| (seconds * TOKENS_A_SECOND).ceil() as u64);
-        let all = given.or(heard).or(self.total_tokens.map(|total| total.saturating_sub(output))).unwrap_or(0);
+        // Mistral counts the prompt's tokens beside the seconds.
+        let all = heard
+            .map(|heard| heard + given.unwrap_or(0))
+            .or(given)
+            .or(self.total_tokens.map(|total| total.saturating_sub(output)))
+            .unwrap_or(0);
         let cache_read = details.cached_tokens.unwrap_or(0).min(all);
         let input = all - cache_read;
         Usage {
@@ -153,6 +168,10 @@ mod tests {
         assert_eq!(usage("transcriptions", &[heard]), Usage { input: 14, audio_input: 10, output: 5, ..plain });
         let timed = r#"{"text":"hi","usage":{"type":"duration","seconds":27.01}}"#;
         assert_eq!(usage("transcriptions", &[timed]), Usage { input: 271, audio_input: 271, ..plain });
+        let verbose = r#"{"task":"transcribe","duration":"2.5","text":"hi"}"#;
+        assert_eq!(usage("translations", &[verbose]), Usage { input: 25, audio_input: 25, ..plain });
+        let beside = r#"{"text":"hi","usage":{"prompt_audio_seconds":3,"prompt_tokens":4,"completion_tokens":5,"total_tokens":12}}"#;
+        assert_eq!(usage("transcriptions", &[beside]), Usage { input: 34, audio_input: 30, output: 5, ..plain });
         let units = r#"{"id":"r","results":[],"meta":{"billed_units":{"search_units":2}}}"#;
         assert_eq!(usage("rerank", &[units]), Usage { searches: 2, ..plain });
         assert_eq!(usage("rerank", &[r#"{"results":[],"usage":{"total_tokens":815}}"#]), Usage { input: 815, ..plain });

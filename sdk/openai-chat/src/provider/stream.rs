@@ -46,6 +46,7 @@ struct ChoiceState {
     refused: bool,
     finished: bool,
     think: Think,
+    annotations: u32,
 }
 
 /// The open part that is not a tool call.
@@ -171,6 +172,7 @@ impl Decoder<'_> {
         let mut choice = Writer { tags, context: self.context, choice: &mut choices[at], events: &mut self.events };
         let mut delta = wire.delta.or(wire.message).unwrap_or_default();
         tidy::message(&mut delta.extra, "");
+        tidy::number_annotations(&mut delta.extra, &mut choice.choice.annotations);
         choice.delta(delta)?;
         if let Some(value) = wire.logprobs.map(raw) {
             if tidy::is_logprobs(&value) {

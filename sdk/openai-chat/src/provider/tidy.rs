@@ -2,7 +2,7 @@
 //! `provider_` and the member's.
 
 use portcullis_plugin::ir::Field;
-use portcullis_plugin::json;
+use portcullis_plugin::json::{self, Writer};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,6 +46,33 @@ pub fn message(fields: &mut [Field], prefix: &str) {
     }
 }
 
+/// Numbers the annotations of a delta, from `next` on, where the server does not: the official SDK joins the entries of lists in deltas
+/// by their `index` and refuses those without.
+pub fn number_annotations(fields: &mut [Field], next: &mut u32) {
+    #[derive(Deserialize)]
+    struct Numbered {
+        index: Option<u64>,
+    }
+    for field in fields.iter_mut().filter(|field| field.name.ends_with("annotations")) {
+        let Ok(list) = json::from_str::<Vec<Box<RawValue>>>(&field.value) else { continue };
+        let mut writer = Writer::with_capacity(field.value.len() + 16 * list.len());
+        writer.begin_array();
+        for entry in list {
+            let is_bare = json::from_str::<Numbered>(entry.get()).is_ok_and(|entry| entry.index.is_none());
+            match entry.get().strip_prefix('{').map(str::trim_start).filter(|_| is_bare) {
+                Some(members) => {
+                    let comma = if members.starts_with('}') { "" } else { "," };
+                    writer.raw(&format!("{{\"index\":{next}{comma}{members}"));
+                }
+                None => writer.raw(entry.get()),
+            }
+            *next += 1;
+        }
+        writer.end_array();
+        field.value = writer.finish();
+    }
+}
+
 /// Whether a choice's `logprobs` are in OpenAI's shape; Together's are lists of tokens.
 pub fn is_logprobs(value: &str) -> bool {
     #[derive(Deserialize)]
@@ -60,6 +87,20 @@ pub fn is_logprobs(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_of_deltas_are_numbered_through() {
+        let mut next = 0;
+        let mut numbered = |value: &str| {
+            let mut fields = [Field::new("annotations", value)];
+            number_annotations(&mut fields, &mut next);
+            fields[0].value.clone()
+        };
+        assert_eq!(numbered(r#"[{"type":"a"},{ }]"#), r#"[{"index":0,"type":"a"},{"index":1}]"#);
+        assert_eq!(numbered(r#"[{"type":"b","index":7}]"#), r#"[{"type":"b","index":7}]"#);
+        assert_eq!(numbered("null"), "null");
+        assert_eq!(numbered(r#"[{"type":"c"}]"#), r#"[{"index":3,"type":"c"}]"#);
+    }
 
     #[test]
     fn odd_values_keep_under_another_name() {

@@ -16,6 +16,8 @@ pub struct WireUsage {
     completion_tokens_details: Option<CompletionDetails>,
     /// DeepSeek's name of `cached_tokens`.
     prompt_cache_hit_tokens: Option<u64>,
+    /// Mistral's (recordings).
+    num_cached_tokens: Option<u64>,
     /// Moonshot's and Together's.
     cached_tokens: Option<u64>,
     /// Perplexity's: tokens of reasoning and of what was read for citations, both beside the others (its guide, "Pricing"; the example of
@@ -57,7 +59,8 @@ impl WireUsage {
         let prompt_details = self.prompt_tokens_details.clone().unwrap_or_default();
         let details = self.completion_tokens_details.clone().unwrap_or_default();
         let prompt = self.prompt_tokens.unwrap_or(0);
-        let cached = prompt_details.cached_tokens.or(self.prompt_cache_hit_tokens).or(self.cached_tokens).unwrap_or(0);
+        let named = [self.prompt_cache_hit_tokens, self.num_cached_tokens, self.cached_tokens];
+        let cached = named.into_iter().fold(prompt_details.cached_tokens, Option::or).unwrap_or(0);
         let cache_read = cached.min(prompt);
         let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt - cache_read);
         let cited = self.citation_tokens.unwrap_or(0);
@@ -134,6 +137,7 @@ mod tests {
     fn other_names_of_cached_tokens_are_read() {
         assert_eq!(count(r#"{"prompt_tokens":10,"prompt_cache_hit_tokens":4}"#).input, 6);
         assert_eq!(count(r#"{"prompt_tokens":10,"cached_tokens":4}"#).cache_read, 4);
+        assert_eq!(count(r#"{"prompt_tokens":10,"num_cached_tokens":4}"#).cache_read, 4);
     }
 
     #[test]
