@@ -214,6 +214,7 @@ const OPAQUE: &[&str] = &[
     "/candidates/*/safetyRatings/*/severity",
     "/candidates/*/content/role",
     "/candidates/*/content/parts/*/thoughtSignature",
+    "/candidates/*/content/parts/*/partMetadata/portcullis/signature",
     "/candidates/*/content/parts/*/inlineData/mimeType",
     "/candidates/*/content/parts/*/inlineData/data",
     "/candidates/*/content/parts/*/fileData/mimeType",
@@ -234,8 +235,12 @@ const OPAQUE: &[&str] = &[
     "/usageMetadata/toolUsePromptTokensDetails/*/modality",
     "/error/status",
 ];
-/// Of the part's text the signature, of the candidate's the probabilities of its words.
-const DERIVED: &[&str] = &["/candidates/*/content/parts/*/thoughtSignature", "/candidates/*/logprobsResult"];
+/// Of the part's text the signature, its own or another provider's, of the candidate's the probabilities of its words.
+const DERIVED: &[&str] = &[
+    "/candidates/*/content/parts/*/thoughtSignature",
+    "/candidates/*/content/parts/*/partMetadata/portcullis/signature",
+    "/candidates/*/logprobsResult",
+];
 
 fn answer_texts() -> TextMap {
     TextMap { opaque: list(OPAQUE), derived: list(DERIVED), ..TextMap::plain() }
