@@ -12,8 +12,8 @@
 //! ```
 
 pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
-    Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price, Quality, Rates,
-    Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
+    Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price,
+    Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
 };
 use crate::ir::Condition;
 
