@@ -2,7 +2,7 @@
 //! `openai-responses`.
 //!
 //! [`wire`] holds the documents both sides share; `dialect` turns a client's requests into the internal representation
-//! and answers into its documents; [`provider`], with `wire` from the library that compatible providers share, does the same towards
+//! and answers into its documents; [`mod@provider`], with `wire` from the library that compatible providers share, does the same towards
 //! OpenAI. Conversions are pure functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes. [`responses`] is the same
 //! for the other protocol; `state` keeps the two apart within a stream.
 

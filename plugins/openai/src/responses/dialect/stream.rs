@@ -5,7 +5,7 @@
 //! `response.incomplete` or `response.failed`, and nothing follows it.
 //!
 //! The protocol repeats every text when it is done, and the whole answer in its last frame, so the state holds what was said. The
-//! contract's limit on states bounds that: see [`ROOM`].
+//! contract's limit on states bounds that: see `ROOM`.
 
 mod call;
 mod message;
