@@ -1,7 +1,7 @@
 //! AWS Bedrock: the provider behind Converse and ConverseStream.
 //!
 //! One API for the models of many vendors. What it models alike is written alike; what a vendor's models want beyond that goes into
-//! `additionalModelRequestFields`, by [family](family). How requests are signed is the connection's business
+//! `additionalModelRequestFields`, by family (`family.rs`). How requests are signed is the connection's business
 //! (`auth = "aws-sigv4"`, or `bearer` with a Bedrock API key).
 //!
 //! Wire facts were read in the service model that botocore 1.44.5 (PyPI) carries, in the documentation at

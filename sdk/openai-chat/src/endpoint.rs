@@ -128,7 +128,7 @@ pub struct Provider<'a> {
     pub summary: &'a str,
     /// Of its chat; see the module's head.
     pub format: &'a str,
-    /// See [`catalogue`](crate::catalogue); empty for none.
+    /// See [`crate::catalogue`]; empty for none.
     pub models: &'a str,
     /// The usual base URL.
     pub base_url: &'a str,

@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions, as far as plugins share it: the documents ([`wire`]), a provider's conversions ([`provider`]), the
+//! OpenAI Chat Completions, as far as plugins share it: the documents ([`wire`]), a provider's conversions ([`mod@provider`]), the
 //! API's other operations ([`operations`]) and the reading of a catalogue ([`catalogue`]). A plugin of one provider adds its differences.
 //!
 //! Conversions are pure functions. Reasoning, for which the protocol has no field, travels as [`wire::reasoning`] describes.

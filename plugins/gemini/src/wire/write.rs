@@ -85,7 +85,7 @@ pub fn file(writer: &mut Writer, mime_type: Option<&str>, uri: &str, name: Optio
     writer.end_object();
 }
 
-/// `fields` of this object's name without it, for [`blob`] and [`file`].
+/// `fields` of this object's name without it, for [`blob`] and [`file()`].
 pub fn within(fields: &[Field], object: &str) -> Vec<Field> {
     let own = |field: &Field| Some(field.name.strip_prefix(object)?.strip_prefix('.')?.to_owned());
     fields.iter().filter_map(|field| Some(Field::new(own(field)?, &*field.value))).collect()
