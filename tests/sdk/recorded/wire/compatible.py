@@ -64,12 +64,10 @@ def content(value) -> tuple[str, str]:
 
 def usage(counted: dict) -> Usage:
     prompt, completion = counted.get("prompt_tokens_details") or {}, counted.get("completion_tokens_details") or {}
-    read = prompt.get("cached_tokens") or counted.get("num_cached_tokens") or 0
     return Usage(
         input=counted["prompt_tokens"],
-        read=read,
-        # Recording 01797 says that it wrote what it also read: a prompt's token counts once.
-        written=min(prompt.get("cache_write_tokens") or 0, counted["prompt_tokens"] - read),
+        read=prompt.get("cached_tokens") or counted.get("num_cached_tokens") or 0,
+        written=prompt.get("cache_write_tokens") or 0,
         output=counted.get("completion_tokens") or 0,
         reasoning=completion.get("reasoning_tokens") or 0,
     )
