@@ -26,15 +26,15 @@ impl Component {
 
     /// A plugin that does what its configuration tells it, as `guest`, version 1.0.0: see `host/runtime/tests/guests`.
     pub fn guest(role: &str) -> Self {
-        let target = built("");
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let status = Command::new(env!("CARGO"))
-            .current_dir(target.join(".."))
+            .current_dir(&checkout)
             .args(["build", "--quiet", "--profile", "plugin", "--target", "wasm32-unknown-unknown"])
             .args(["-p", "portcullis-runtime-guests", "--example", &format!("guest_{role}")])
             .status()
             .expect("cargo runs");
         assert!(status.success(), "the guest does not build");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(checkout.join("target"), PathBuf::from);
         let module = target.join(format!("wasm32-unknown-unknown/plugin/examples/guest_{role}.wasm"));
         let component = wit_component::ComponentEncoder::default()
             .module(&fs::read(module).expect("it was built"))
