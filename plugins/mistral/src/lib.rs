@@ -40,13 +40,15 @@ impl Compatible for Mistral {
 }
 
 /// Names of its own: `max_tokens`, `random_seed`, `tool_choice: "any"`; usage comes in streams unasked (API reference, "Chat").
-/// Thinking goes back where it came from, in the content ("Reasoning").
+/// Thinking goes back where it came from, in the content ("Reasoning"). A function without `parameters` is refused ("Field required":
+/// <https://github.com/Mirascope/mirascope/issues/961>; the API's types demand them).
 fn compat() -> Compat {
     Compat {
         limit: "max_tokens",
         stream_options: false,
         seed: "random_seed",
         required: "any",
+        no_parameters: false,
         developer: false,
         call_ids: CallIds::Nine,
         history: History::ThinkingParts,

@@ -20,6 +20,8 @@ pub struct Compat {
     pub required: &'static str,
     /// Whether `strict` of a function is taken.
     pub strict: bool,
+    /// Whether a function may have no `parameters`; else one without gets the schema of an object with no members.
+    pub no_parameters: bool,
     /// Whether there is the role `developer`; else it is `system`.
     pub developer: bool,
     /// Whether `response_format` takes a schema; else it becomes `json_object`.
@@ -44,6 +46,7 @@ impl Default for Compat {
             seed: "seed",
             required: "required",
             strict: true,
+            no_parameters: true,
             developer: true,
             json_schema: true,
             top_k: false,

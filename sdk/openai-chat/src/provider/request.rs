@@ -21,6 +21,8 @@ use crate::wire::{FORMAT, is_nested, write_fields, write_nested};
 
 /// OpenAI takes at most this many stop sequences.
 const MOST_STOPS: usize = 4;
+/// What no `parameters` means (OpenAI's API reference: "defines a function with an empty parameter list").
+const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 
 /// For OpenAI itself.
 pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>), Failure> {
@@ -129,7 +131,8 @@ impl Encoder<'_> {
         if let Some(description) = &function.description {
             writer.member_string("description", description);
         }
-        if let Some(parameters) = &function.parameters {
+        let missing = (!self.compat.no_parameters).then_some(NO_PARAMETERS);
+        if let Some(parameters) = function.parameters.as_deref().or(missing) {
             writer.member_raw("parameters", parameters);
         }
         if let (Some(strict), true) = (function.strict, self.compat.strict) {
