@@ -1,0 +1,144 @@
+"""What clients ask, in each protocol: a broad set of requests that every provider should be able to read."""
+
+import talk
+
+URL = f"data:image/png;base64,{talk.PICTURE}"
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+# What providers' schema dialects stumble over.
+TREE = {
+    "type": "object",
+    "properties": {
+        "place": {"$ref": "#/$defs/place"},
+        "unit": {"anyOf": [{"enum": ["C", "F"]}, {"type": "null"}]},
+        "days": {"type": "integer", "minimum": 1, "maximum": 7},
+        "names": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["place", "unit", "days", "names"],
+    "additionalProperties": False,
+    "$defs": {"place": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": False}},
+}
+HELLO = [talk.user("Hello")]
+
+
+def function(name: str, schema=None) -> dict:
+    described = {"name": name, "description": f"Does {name}"}
+    return {"type": "function", "function": described if schema is None else {**described, "parameters": schema}}
+
+
+def called(identity: str, name: str, arguments: str) -> dict:
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def result(identity: str, content) -> dict:
+    return {"role": "tool", "tool_call_id": identity, "content": content}
+
+
+OPENAI_TURNS = [
+    talk.user("What now?"),
+    {"role": "assistant", "content": "Let me see.", "tool_calls": [called("call_1", "weather", '{"city": "Oslo"}'), called("call_2", "now", "{}")]},
+    result("call_1", "rain"),
+    result("call_2", [{"type": "text", "text": "noon"}]),
+]
+OPENAI_TOOLS = [function("weather", CITY), function("now")]
+OPENAI = {
+    "text": {"messages": HELLO},
+    "system": {"messages": [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "And kind."}, *HELLO]},
+    "turns": {"messages": [talk.user("One"), talk.assistant("Two"), talk.user("Three"), talk.user("Four")]},
+    "empty": {"messages": [talk.user("One"), talk.assistant(""), talk.user("Three")]},
+    "image": {"messages": [talk.user([{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": URL, "detail": "low"}}])]},
+    "tools": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": "auto"},
+    "schemas": {"messages": HELLO, "tools": [function("tree", TREE)], "tool_choice": "required"},
+    "strict": {"messages": HELLO, "tools": [{"type": "function", "function": {**function("w", CITY)["function"], "strict": True}}]},
+    "named-tool": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": {"type": "function", "function": {"name": "now"}}},
+    "no-tool": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": "none"},
+    "one-by-one": {"messages": HELLO, "tools": OPENAI_TOOLS, "parallel_tool_calls": False},
+    "parallel-results": {"messages": OPENAI_TURNS, "tools": OPENAI_TOOLS},
+    "results-and-remark": {"messages": [*OPENAI_TURNS, talk.user("Well?")], "tools": OPENAI_TOOLS},
+    "results-without-tools": {"messages": OPENAI_TURNS},
+    "schema": {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "tree", "schema": TREE, "strict": True}}},
+    "json": {"messages": [talk.user("JSON please")], "response_format": {"type": "json_object"}},
+    "reasoning": {"messages": HELLO, "reasoning_effort": "high", "max_completion_tokens": 32000},
+    "stop": {"messages": HELLO, "stop": ["END", "STOP"]},
+    "one-stop": {"messages": HELLO, "stop": "END"},
+    "sampling": {"messages": HELLO, "temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 100, "seed": 7},
+    "penalties": {"messages": HELLO, "presence_penalty": 0.5, "frequency_penalty": 0.25},
+    "user": {"messages": HELLO, "user": "u-1", "metadata": {"a": "b"}, "store": False},
+    "stream": {"messages": HELLO, "stream": True, "stream_options": {"include_usage": True}},
+}
+
+ANTHROPIC_TURNS = [
+    talk.user("What now?"),
+    talk.assistant(
+        [
+            {"type": "text", "text": "Let me see."},
+            {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}},
+            {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}},
+        ]
+    ),
+    talk.user(
+        [
+            {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain", "is_error": True},
+            {"type": "tool_result", "tool_use_id": "toolu_2", "content": [{"type": "text", "text": "noon"}]},
+            {"type": "text", "text": "Well?"},
+        ]
+    ),
+]
+ANTHROPIC_TOOLS = [
+    {"name": "weather", "description": "Does weather", "input_schema": CITY, "cache_control": {"type": "ephemeral"}},
+    {"name": "now", "input_schema": {"type": "object"}},
+]
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": talk.PICTURE}}
+CACHED = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+ANTHROPIC = {
+    "text": {"messages": HELLO},
+    "system": {"system": [CACHED, {"type": "text", "text": "And kind."}], "messages": HELLO},
+    "turns": {"messages": [talk.user("One"), talk.assistant("Two"), talk.user("Three")]},
+    "image": {"messages": [talk.user([PICTURE, {"type": "text", "text": "What?"}])]},
+    "document": {
+        "messages": [
+            talk.user(
+                [
+                    {"type": "document", "title": "notes", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"}},
+                    {"type": "text", "text": "What?"},
+                ]
+            )
+        ]
+    },
+    "tools": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "auto"}},
+    "schemas": {"messages": HELLO, "tools": [{"name": "tree", "input_schema": TREE}], "tool_choice": {"type": "any"}},
+    "named-tool": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "tool", "name": "now"}},
+    "one-by-one": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    "parallel-results": {"messages": ANTHROPIC_TURNS, "tools": ANTHROPIC_TOOLS},
+    "results-without-tools": {"messages": ANTHROPIC_TURNS},
+    "image-result": {
+        "messages": [
+            *ANTHROPIC_TURNS[:1],
+            talk.assistant([{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}]),
+            talk.user([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [PICTURE, {"type": "text", "text": "see"}]}]),
+        ],
+        "tools": ANTHROPIC_TOOLS,
+    },
+    "schema": {"messages": HELLO, "output_config": {"format": {"type": "json_schema", "schema": TREE}}},
+    "thinking": {"messages": HELLO, "thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": 4096},
+    "signed-thinking": {
+        "messages": [
+            talk.user("Hello"),
+            talk.assistant([{"type": "thinking", "thinking": "Hm.", "signature": "RGVt"}, {"type": "text", "text": "Yes?"}]),
+            talk.user("Well?"),
+        ],
+        "thinking": {"type": "enabled", "budget_tokens": 2048},
+        "max_tokens": 4096,
+    },
+    "stop": {"messages": HELLO, "stop_sequences": ["END", "STOP"]},
+    "sampling": {"messages": HELLO, "temperature": 0.5},
+    "top": {"messages": HELLO, "top_p": 0.9, "top_k": 40},
+    "user": {"messages": HELLO, "metadata": {"user_id": "u-1"}},
+    "stream": {"messages": HELLO, "stream": True},
+}
+PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+ALL = {"openai": OPENAI, "anthropic": ANTHROPIC}
+
+
+def request(protocol: str, name: str, model: str) -> dict:
+    limit = {"max_tokens": 1024} if protocol == "anthropic" else {}
+    return {"model": model, **limit, **ALL[protocol][name]}

@@ -1,0 +1,103 @@
+"""What reaches each provider of what OpenAI's and Anthropic's clients ask: all of it, and valid by the provider's own types."""
+
+import functools
+import json
+
+import pytest
+
+import asks
+import gateway
+import raw
+import request_types
+from recorded import asked
+from upstream import Recorder
+
+# Those that speak Chat Completions, with OpenAI's types for theirs.
+COMPATIBLE = {
+    "azure": "gpt-5.1",
+    "cerebras": "gpt-oss-120b",
+    "deepseek": "deepseek-chat",
+    "groq": "openai/gpt-oss-120b",
+    "openai-compatible": "any",
+    "openrouter": "openai/gpt-5.1",
+    "perplexity": "sonar-pro",
+    "together": "openai/gpt-oss-120b",
+    "xai": "grok-4",
+}
+# Members of theirs that OpenAI has not (<https://api-docs.deepseek.com/guides/thinking_mode>,
+# <https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html>, <https://docs.perplexity.ai/api-reference/chat-completions-post>,
+# <https://docs.together.ai/reference/chat-completions-1>, <https://openrouter.ai/docs/api-reference/parameters>).
+OWN = {
+    "deepseek": {"thinking"},
+    "openai-compatible": {"top_k"},
+    "openrouter": {"reasoning", "top_k"},
+    "perplexity": {"top_k"},
+    "together": {"top_k"},
+}
+# The plugin, a model of its catalogue, and what reads its requests.
+PROVIDERS = {
+    "openai": ("gpt-5.1", request_types.openai),
+    "anthropic": ("claude-sonnet-4-5", request_types.anthropic),
+    "gemini": ("gemini-2.5-flash", request_types.gemini),
+    "mistral": ("mistral-medium-latest", request_types.mistral),
+    "cohere": ("command-a-03-2025", request_types.cohere_v2),
+    "bedrock": ("anthropic.claude-sonnet-4-5-20250929-v1:0", request_types.bedrock),
+    "nova": ("amazon.nova-pro-v1:0", request_types.bedrock),
+    **{
+        name: (model, functools.partial(request_types.openai, more=OWN.get(name, frozenset()))) for name, model in COMPATIBLE.items()
+    },
+}
+PLUGINS = {"nova": "bedrock"}
+CASES = [(protocol, name) for protocol, all_of_it in asks.ALL.items() for name in all_of_it]
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    recorder = Recorder()
+    yield recorder
+    recorder.stop()
+
+
+@pytest.fixture(scope="module")
+def recording(recorder, folder, cache):
+    """A gateway to it, and a key."""
+    text = "[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = \"alarm\"\n"
+    for provider in PROVIDERS:
+        plugin = PLUGINS.get(provider, provider)
+        if is_there(plugin):
+            text += f'[providers.{provider}]\nplugin = "{plugin}"\nbase_url = "{recorder.address}/{provider}"\nmodels = ["*"]\n'
+    plugins = folder / "recording-plugins"
+    plugins.mkdir()
+    for plugin in {PLUGINS.get(provider, provider) for provider in PROVIDERS}:
+        if is_there(plugin):
+            (plugins / f"{plugin}.wasm").write_bytes((gateway.PLUGINS / f"{plugin}.wasm").read_bytes())
+    running = gateway.serve(folder / "recording", text, cache, plugins)
+    yield running, running.key()["key"]
+    running.process.stop()
+
+
+def is_there(plugin: str) -> bool:
+    return (gateway.PLUGINS / f"{plugin}.wasm").is_file()
+
+
+@pytest.mark.parametrize(("protocol", "name"), CASES, ids=[f"{protocol}-{name}" for protocol, name in CASES])
+def test_requests_are_what_applications_may_write(protocol, name):
+    request = asks.request(protocol, name, "any")
+    request.pop("stream_options", None)
+    asked.validate(protocol, request)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(("protocol", "name"), CASES, ids=[f"{protocol}-{name}" for protocol, name in CASES])
+def test_is_valid_where_it_arrives(recorder, recording, provider, protocol, name):
+    if not is_there(PLUGINS.get(provider, provider)):
+        pytest.skip(f"there is no {PLUGINS.get(provider, provider)}.wasm")
+    running, key = recording
+    model, read = PROVIDERS[provider]
+    body = json.dumps(asks.request(protocol, name, f"{provider}/{model}"))
+    headers = {"authorization": f"Bearer {key}", "anthropic-version": "2023-06-01" if protocol == "anthropic" else None}
+    recorder.received.clear()
+    answer = raw.ask(running.address, "POST", asks.PATHS[protocol], body.encode(), headers)
+    assert answer.status == 400, answer.body
+    assert recorder.received, answer.body.decode()
+    read(recorder.take())
