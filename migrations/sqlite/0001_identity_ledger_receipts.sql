@@ -42,6 +42,9 @@ CREATE TABLE keys (
     allowed_providers  TEXT    CHECK (allowed_providers IS NULL OR json_valid(allowed_providers)),
     -- A JSON array of {"name", "value"}.
     tags               TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(tags)),
+    -- What a request asks for that does not say so itself: the headers `x-portcullis-format` and `x-portcullis-metadata`.
+    format             TEXT,
+    metadata           TEXT,
     -- The value of revisions.keys when this row last changed.
     revision           INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use portcullis_core::receipt::Tag;
 use portcullis_core::{Clock, Environment, SystemClock};
-use portcullis_store::{KeyRecord, NewKey, Store, StoreOptions};
+use portcullis_store::{KeyRecord, NewKey, RequestDefaults, Store, StoreOptions};
 use serde_json::{Value, json};
 
 use crate::{ConfigArgument, serve};
@@ -31,6 +31,14 @@ pub enum KeyAction {
         /// `name=value`, kept with its usage; repeat for more.
         #[arg(long = "tag", value_parser = tag)]
         tags: Vec<Tag>,
+        /// The protocol that it speaks on paths which several share, such as `flat` on `/v1/chat/completions`. A request that has the
+        /// header `x-portcullis-format` says it for itself.
+        #[arg(long, value_parser = header_value)]
+        format: Option<String>,
+        /// `body`: answers tell their way through the gateway in their body too, and not in a header alone. A request that has the
+        /// header `x-portcullis-metadata` says it for itself.
+        #[arg(long, value_parser = header_value)]
+        metadata: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -63,7 +71,7 @@ pub fn run(argument: &ConfigArgument, action: KeyAction) -> Result<()> {
 
 async fn act(store: &Store, action: KeyAction) -> Result<()> {
     match action {
-        KeyAction::Create { name, environment, expires_in_days, models, providers, tags, json } => {
+        KeyAction::Create { name, environment, expires_in_days, models, providers, tags, format, metadata, json } => {
             let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
             let expires_ms = expires_in_days.map(|days| SystemClock.now_ms() + days * MS_PER_DAY);
             let created = store
@@ -72,6 +80,7 @@ async fn act(store: &Store, action: KeyAction) -> Result<()> {
                     allowed_models: some(models),
                     allowed_providers: some(providers),
                     tags,
+                    defaults: RequestDefaults { format, metadata },
                     ..NewKey::new(name, environment)
                 })
                 .await?;
@@ -105,15 +114,20 @@ async fn act(store: &Store, action: KeyAction) -> Result<()> {
 }
 
 fn print_table(keys: &[KeyRecord]) {
-    println!("{:<40} {:<14} {:<12} {:<8} NAME", "ID", "PREFIX", "ENVIRONMENT", "STATE");
+    println!(
+        "{:<40} {:<14} {:<12} {:<8} {:<8} {:<9} NAME",
+        "ID", "PREFIX", "ENVIRONMENT", "STATE", "FORMAT", "METADATA"
+    );
     let now = SystemClock.now_ms();
     for key in keys {
         println!(
-            "{:<40} {:<14} {:<12} {:<8} {}",
+            "{:<40} {:<14} {:<12} {:<8} {:<8} {:<9} {}",
             key.id.to_string(),
             key.prefix.to_string(),
             key.environment.to_string(),
             state(key, now),
+            key.defaults.format.as_deref().unwrap_or("-"),
+            key.defaults.metadata.as_deref().unwrap_or("-"),
             key.name
         );
     }
@@ -140,7 +154,17 @@ fn as_json(key: &KeyRecord) -> Value {
         "state": state(key, SystemClock.now_ms()),
         "allowed_models": key.allowed_models,
         "allowed_providers": key.allowed_providers,
+        "format": key.defaults.format,
+        "metadata": key.defaults.metadata,
     })
+}
+
+/// A word that a header may hold.
+fn header_value(text: &str) -> Result<String, String> {
+    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("a word of letters, digits and signs".to_owned()),
+    }
 }
 
 fn tag(text: &str) -> Result<Tag, String> {

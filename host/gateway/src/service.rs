@@ -8,13 +8,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use portcullis_core::{KeyHash, RequestId};
+use portcullis_runtime::Plugin;
 use portcullis_runtime::contract::types::{self, Failure, FailureKind, Pair};
 use portcullis_store::{Cached, KeyRecord};
 
 use crate::answer::{self, AnswerBody};
 use crate::inbound::{self, Refusal};
 use crate::pipeline::{Arrival, Unread, serve as run, unread, wire_error};
-use crate::route::{Matched, NoRoute};
+use crate::route::{Matched, NoRoute, Route, RouteTable};
 use crate::snapshot::Snapshot;
 use crate::{Gateway, auth, kept, models, receipts};
 
@@ -50,37 +51,31 @@ async fn respond(
     started: Instant,
 ) -> Response<AnswerBody> {
     let (now, request_id) = (head.now, head.request_id);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     match (parts.uri.path(), &parts.method) {
         ("/healthz", &Method::GET | &Method::HEAD) => return answer::json(StatusCode::OK, r#"{"status":"ok"}"#),
         ("/readyz", &Method::GET | &Method::HEAD) => return ready(&head.snapshot),
         _ => {}
     }
-    let matched = head.snapshot.routes.find(&parts.method, parts.uri.path(), &parts.headers);
-    let below = match matched {
-        Ok(_) => None,
-        Err(_) => head.snapshot.routes.kept(parts.uri.path(), &parts.headers),
-    };
-    let dialect = match &matched {
-        Ok(matched) => Some(Arc::clone(&matched.route.plugin)),
-        Err(NoRoute::OtherMethod(route)) => Some(Arc::clone(&route.plugin)),
-        Err(NoRoute::Unknown) if below.is_some() => below.as_ref().map(|(route, _)| Arc::clone(&route.plugin)),
-        Err(NoRoute::Unknown) => head.snapshot.routes.dialect_for(&parts.headers).cloned(),
-    };
-    let fail = |refusal: Refusal| head.fail(dialect.as_ref(), &refusal);
+    let mut found = Found::of(&head.snapshot.routes, &parts);
     let key = match authenticate(&gateway, &parts.headers, now).await {
         Ok(key) => key,
         Err(failure) => {
             tracing::info!(
                 request_id = %request_id, %peer, code = failure.code.as_deref().unwrap_or(""), "a request was not authenticated"
             );
-            return fail(failure.into());
+            return head.fail(found.dialect.as_ref(), &failure.into());
         }
     };
+    // What a key's requests ask for can lead elsewhere.
+    if auth::complete(&mut parts.headers, &key.defaults) {
+        found = Found::of(&head.snapshot.routes, &parts);
+    }
+    let Found { matched, below, dialect } = found;
     let fail = |refusal: Refusal| {
         let code = refusal.failure.code.as_deref().unwrap_or("");
         tracing::info!(request_id = %request_id, key = %key.id, code, "a request was refused");
-        fail(refusal)
+        head.fail(dialect.as_ref(), &refusal)
     };
     if let Some(id) = parts.uri.path().strip_prefix("/v1/receipts/")
         && parts.method == Method::GET
@@ -123,6 +118,32 @@ async fn respond(
     }
 }
 
+/// Whom a request is for.
+struct Found {
+    matched: Result<Matched, NoRoute>,
+    /// Where no route matched: the one whose answers have names below its path, and the name.
+    below: Option<(Arc<Route>, String)>,
+    /// Whose shape an error has.
+    dialect: Option<Arc<Plugin>>,
+}
+
+impl Found {
+    fn of(routes: &RouteTable, parts: &Parts) -> Self {
+        let path = parts.uri.path();
+        let matched = routes.find(&parts.method, path, &parts.headers);
+        let below = match matched {
+            Ok(_) => None,
+            Err(_) => routes.kept(path, &parts.headers).map(|(route, name)| (Arc::clone(route), name)),
+        };
+        let dialect = match (&matched, &below) {
+            (Ok(Matched { route, .. }) | Err(NoRoute::OtherMethod(route)), _)
+            | (Err(NoRoute::Unknown), Some((route, _))) => Some(Arc::clone(&route.plugin)),
+            (Err(NoRoute::Unknown), None) => routes.dialect_for(&parts.headers).cloned(),
+        };
+        Found { matched, below, dialect }
+    }
+}
+
 impl Head {
     pub(crate) fn context(&self) -> types::Context {
         types::Context {
@@ -133,7 +154,7 @@ impl Head {
         }
     }
 
-    fn fail(&self, dialect: Option<&Arc<portcullis_runtime::Plugin>>, refusal: &Refusal) -> Response<AnswerBody> {
+    fn fail(&self, dialect: Option<&Arc<Plugin>>, refusal: &Refusal) -> Response<AnswerBody> {
         let mut response = wire_error(dialect, &self.context(), &refusal.failure);
         if let Some(status) = refusal.status {
             *response.status_mut() = status;

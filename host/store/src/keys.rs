@@ -20,6 +20,7 @@ pub struct NewKey {
     pub allowed_models: Option<Vec<String>>,
     pub allowed_providers: Option<Vec<String>>,
     pub tags: Vec<Tag>,
+    pub defaults: RequestDefaults,
 }
 
 impl NewKey {
@@ -34,8 +35,18 @@ impl NewKey {
             allowed_models: None,
             allowed_providers: None,
             tags: Vec::new(),
+            defaults: RequestDefaults::default(),
         }
     }
+}
+
+/// What a key's requests ask for where they do not say it themselves, by a header of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestDefaults {
+    /// `x-portcullis-format`: the protocol of paths that several share (`flat`).
+    pub format: Option<String>,
+    /// `x-portcullis-metadata`: where an answer tells its way through the gateway (`body`).
+    pub metadata: Option<String>,
 }
 
 /// A key as it may be shown.
@@ -53,6 +64,7 @@ pub struct KeyRecord {
     pub allowed_models: Option<Vec<String>>,
     pub allowed_providers: Option<Vec<String>>,
     pub tags: Vec<Tag>,
+    pub defaults: RequestDefaults,
 }
 
 /// Why a presented key is not accepted. A client is told no more than "authentication"; the log has the code.
@@ -130,6 +142,7 @@ impl Store {
             allowed_models: new.allowed_models,
             allowed_providers: new.allowed_providers,
             tags: new.tags,
+            defaults: new.defaults,
         };
         self.backend().insert_key(secret.hash(), &record).await?;
         Ok(CreatedKey { record, secret })
@@ -193,6 +206,7 @@ mod tests {
             allowed_models: None,
             allowed_providers: None,
             tags: vec![],
+            defaults: RequestDefaults::default(),
         }
     }
 

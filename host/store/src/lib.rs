@@ -20,7 +20,7 @@ mod usage;
 pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::{KeySelectError, StoreError};
 pub use key_cache::{Cached, KeyCache};
-pub use keys::{CreatedKey, KeyRecord, KeyRefusal, NewKey};
+pub use keys::{CreatedKey, KeyRecord, KeyRefusal, NewKey, RequestDefaults};
 pub use ledger::{Ledger, LedgerOptions, Reservation, ReserveRequest, Settlement};
 pub use rows::{Batch, EndKind, EntryRow, RequestRow};
 pub use store::{ReceiptScope, Store, StoreOptions, Synchronous};

@@ -9,8 +9,8 @@ use portcullis_core::receipt::Tag;
 use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, SecretKey, TeamId, Usage};
 use portcullis_store::backend::Backend;
 use portcullis_store::{
-    Batch, EndKind, EntryRow, KeyRecord, ReceiptScope, RequestRow, Store, StoreError, StoreOptions, UsageFilter,
-    UsageGroup,
+    Batch, EndKind, EntryRow, KeyRecord, ReceiptScope, RequestDefaults, RequestRow, Store, StoreError, StoreOptions,
+    UsageFilter, UsageGroup,
 };
 
 /// Runs each check on each database.
@@ -58,6 +58,7 @@ fn key(name: &str) -> (SecretKey, KeyRecord) {
         allowed_models: Some(vec!["openai/gpt \"quoted\" é".into()]),
         allowed_providers: Some(vec![]),
         tags: vec![Tag { name: "team".into(), value: "a'b".into() }],
+        defaults: RequestDefaults { format: Some("flat".into()), metadata: Some("body".into()) },
     };
     (secret, record)
 }
@@ -75,6 +76,7 @@ async fn keys_come_back_as_they_were(backend: Arc<dyn Backend>) {
         assert!(backend.keys_by_prefix(other).await.unwrap().is_empty(), "{other}");
     }
     let (other, mut plain) = key("plain");
+    plain.defaults = RequestDefaults::default();
     (plain.expires_ms, plain.allowed_models, plain.allowed_providers, plain.tags) = (None, None, None, vec![]);
     backend.insert_key(other.hash(), &plain).await.unwrap();
     assert_eq!(backend.key_by_id(plain.id).await.unwrap(), Some(plain));

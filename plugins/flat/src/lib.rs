@@ -1,6 +1,6 @@
 //! The flat protocol: a chat for applications that want a text, who wrote it and what it cost, and no choices, parts or deltas.
 //!
-//! `POST /api/v1/llm/chat`, and `/v1/chat/completions` with the header `x-portcullis-format: flat`, take
+//! `POST /api/v1/llm/chat`, and `/v1/chat/completions` with the header `x-portcullis-format: flat` or a key that says so for it, take
 //!
 //! ```json
 //! {"model": "openai/gpt-5-mini", "system": "Be brief.", "messages": [{"role": "user", "content": "Who are you?"}]}

@@ -155,6 +155,21 @@ async fn passed_answers_are_encoded_only_where_the_client_asks() {
 }
 
 #[tokio::test]
+async fn a_key_asks_for_it_in_the_body() {
+    let demo = demo().await;
+    let gateway = Setup::demo(&demo).start().await;
+    let client = gateway.client_with(&["--metadata", "body"]).await;
+    for (provider, path) in [("demo", CHAT), ("demo-anthropic", MESSAGES)] {
+        let (path, body) = ask(path, provider, false);
+        let told = client.post(path, body.clone()).await.ok();
+        agrees(&client, &told.id(), &told.json(), told.text(), provider).await;
+        // Unless the request says otherwise.
+        let plain = client.post_with(path, &[("x-portcullis-metadata", "headers")], body).await.ok();
+        assert!(!plain.text().contains("x-llm-gateway"), "{}", plain.text());
+    }
+}
+
+#[tokio::test]
 async fn every_attempt_is_told() {
     let bad = Upstream::start(|_| json_answer(529, "", "{\"error\":{\"message\":\"busy\"}}")).await;
     let good = Upstream::start(|_| answer("hello")).await;

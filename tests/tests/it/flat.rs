@@ -122,6 +122,50 @@ async fn a_header_asks_for_it_on_the_shared_path() {
 }
 
 #[tokio::test]
+async fn a_key_asks_for_it_where_a_request_does_not_say() {
+    let demo = demo().await;
+    let gateway = Setup::demo(&demo).start().await;
+    let client = gateway.client_with(&["--format", "flat"]).await;
+    let other = gateway.client().await;
+    // A body that is either protocol's.
+    let body = hello("demo/demo").to_string();
+    let is_flat = |told: &Value| (told["content"].is_string(), told["choices"].is_array());
+    let told = client.post(SHARED, body.clone()).await.ok();
+    assert_eq!(is_flat(&told.json()), (true, false), "{}", told.text());
+    let receipt = client.receipt(&told.id()).await;
+    assert_eq!((&receipt["dialect"], &receipt["route"]), (&json!("flat"), &json!("chat-by-header")));
+    let streamed = json!({"model": "demo/demo", "stream": true, "messages": [{"role": "user", "content": "Hello"}]});
+    let events = client.post(SHARED, streamed.to_string()).await.ok().events();
+    assert!(events.len() > 1 && events[0].json()["content"].is_string(), "{events:?}");
+    // What a request says itself goes before, in either direction; another key's are as ever.
+    let told = client.post_with(SHARED, &[(BY_HEADER.0, "openai")], body.clone()).await.ok().json();
+    assert_eq!(is_flat(&told), (false, true), "{told}");
+    assert_eq!(is_flat(&other.post(SHARED, body.clone()).await.ok().json()), (false, true));
+    assert_eq!(is_flat(&other.post_with(SHARED, &[BY_HEADER], body).await.ok().json()), (true, false));
+    // Where no other protocol is spoken there is nothing to ask for.
+    let messages = client.messages("demo-anthropic/demo", "Hello").await.ok().json();
+    assert_eq!(messages["type"], "message");
+    // Errors too, of the request and of its path.
+    let refused = client.post(SHARED, "{\"model\":\"demo/demo\"}").await;
+    assert_eq!(refused.json()["error"]["code"], "invalid_request", "{}", refused.text());
+    let nowhere = client.post("/v1/nowhere", "{}").await;
+    let error = nowhere.json()["error"].clone();
+    assert_eq!(
+        (nowhere.status, error.as_object().map(serde_json::Map::len)),
+        (StatusCode::NOT_FOUND, Some(2)),
+        "{error}"
+    );
+
+    let listed: Value = serde_json::from_slice(&gateway.run(&["key", "list", "--json"]).await.stdout).unwrap();
+    let formats: Vec<_> = listed.as_array().unwrap().iter().map(|key| (&key["format"], &key["metadata"])).collect();
+    assert_eq!(formats, [(&json!("flat"), &Value::Null), (&Value::Null, &Value::Null)]);
+    let table = gateway.run(&["key", "list"]).await.stdout;
+    assert!(String::from_utf8_lossy(&table).contains(" flat "), "{table:?}");
+    let refused = gateway.run(&["key", "create", "--name", "x", "--format", "a b"]).await;
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+#[tokio::test]
 async fn its_errors_have_its_shape() {
     let demo = demo().await;
     let gateway = Setup::demo(&demo).start().await;

@@ -11,10 +11,8 @@ use serde_json::value::RawValue;
 use super::Exchange;
 use super::attempt::Running;
 use crate::answer::AnswerBody;
+use crate::auth::METADATA;
 
-/// With the value `body`, a client asks for the account in the answer itself, which is then encoded anew even where it could
-/// have been passed through.
-const REQUEST_HEADER: &str = "x-portcullis-metadata";
 const ANSWER_HEADER: &str = "x-llm-gateway";
 
 #[derive(Serialize)]
@@ -64,7 +62,7 @@ impl Exchange {
     }
 
     fn wants_account_in_body(&self) -> bool {
-        self.headers.get(REQUEST_HEADER).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"body"))
+        self.headers.get(METADATA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"body"))
     }
 
     /// What the dialect must know of the request to encode its answer. `last` says that it is asked no more after this.

@@ -9,13 +9,13 @@ use super::begin;
 use super::codec::{id, int, uint};
 use crate::backend::StoredKey;
 use crate::error::StoreError;
-use crate::keys::KeyRecord;
+use crate::keys::{KeyRecord, RequestDefaults};
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
-             allowed_models, allowed_providers, tags, revision FROM keys ",
+             allowed_models, allowed_providers, tags, format, metadata, revision FROM keys ",
             $rest
         )
     };
@@ -48,7 +48,8 @@ pub(super) async fn insert(
     let revision = next_revision(&mut transaction).await?;
     sqlx::query(
         "INSERT INTO keys (id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
-         allowed_models, allowed_providers, tags, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         allowed_models, allowed_providers, tags, format, metadata, revision) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&record.id.as_bytes()[..])
     .bind(&hash.as_bytes()[..])
@@ -63,6 +64,8 @@ pub(super) async fn insert(
     .bind(record.allowed_models.as_ref().map(list))
     .bind(record.allowed_providers.as_ref().map(list))
     .bind(serde_json::to_string(&record.tags).expect("tags are plain data"))
+    .bind(record.defaults.format.as_deref())
+    .bind(record.defaults.metadata.as_deref())
     .bind(revision)
     .execute(&mut *transaction)
     .await?;
@@ -149,6 +152,7 @@ fn stored(row: &SqliteRow) -> Result<StoredKey, StoreError> {
             allowed_models: names("allowed_models")?,
             allowed_providers: names("allowed_providers")?,
             tags: serde_json::from_str::<Vec<Tag>>(row.try_get("tags")?).map_err(|_| corrupt("list of tags"))?,
+            defaults: RequestDefaults { format: row.try_get("format")?, metadata: row.try_get("metadata")? },
         },
     })
 }
