@@ -1,26 +1,15 @@
 //! Anthropic Messages: the client protocol (`/v1/messages`) and the provider behind it, in one plugin.
 //!
-//! The modules are named after what they convert. `dialect` faces clients: requests in, answers out. `provider` faces the API:
-//! requests out, answers in. What both sides read and write alike stands beside them: content blocks, usage, stop reasons and
-//! signatures.
-//!
-//! Wire facts were read in the official Python SDK's types (`anthropic` 2.10.0, PyPI), in the documentation at
-//! <https://platform.claude.com/docs> and in recorded traffic.
+//! `dialect` faces clients: requests in, answers out. `provider` faces the API: requests out, answers in. Its conversions, and what both
+//! sides read and write alike, are the library's ([`portcullis_anthropic_messages`]), which also names the sources of wire facts.
 
-mod block;
-mod cache;
-mod catalogue;
 mod dialect;
 mod manifest;
 mod provider;
-mod signature;
-mod stop;
-mod usage;
-
-use portcullis_plugin::prelude::*;
 
 /// The wire format this plugin speaks on both sides.
-pub const FORMAT: &str = "anthropic-messages";
+pub use portcullis_anthropic_messages::FORMAT;
+use portcullis_plugin::prelude::*;
 
 /// The plugin. It has nothing to configure.
 #[derive(Debug)]

@@ -2,10 +2,7 @@
 
 use portcullis_plugin::prelude::*;
 
-use crate::{FORMAT, catalogue};
-
-/// The endpoint that counts tokens.
-pub const COUNT: &str = "count-tokens";
+use portcullis_anthropic_messages::{COUNT, FORMAT, catalogue};
 
 pub fn manifest() -> Manifest {
     Manifest {

@@ -7,9 +7,9 @@ use portcullis_plugin::json::{self, Unknown};
 use portcullis_plugin::prelude::*;
 use serde_json::value::RawValue;
 
-use crate::FORMAT;
-use crate::block::Blocks;
-use crate::cache::WireCacheControl;
+use portcullis_anthropic_messages::FORMAT;
+use portcullis_anthropic_messages::block::Blocks;
+use portcullis_anthropic_messages::cache::{self, WireCacheControl};
 
 portcullis_plugin::wire_object! {
     struct WireRequest {
@@ -196,7 +196,7 @@ fn server_tool(
         writer.member_raw(&field.name, &field.value);
     }
     if let Some(mark) = cache {
-        crate::cache::write(&mut writer, &mark);
+        cache::write(&mut writer, &mark);
     }
     writer.end_object();
     RawItem { format: FORMAT.to_owned(), kind: kind.to_owned(), value: writer.finish() }

@@ -3,8 +3,8 @@
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
-use crate::block::CARRY;
-use crate::{FORMAT, signature, stop, usage};
+use portcullis_anthropic_messages::block::CARRY;
+use portcullis_anthropic_messages::{FORMAT, signature, stop, usage};
 
 pub fn encode(context: &Context, reply: &Reply, response: Response) -> Json {
     let native = response.format == FORMAT;

@@ -14,8 +14,8 @@ use portcullis_plugin::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{error, response};
-use crate::block::CARRY;
-use crate::{FORMAT, signature, stop, usage};
+use portcullis_anthropic_messages::block::CARRY;
+use portcullis_anthropic_messages::{FORMAT, signature, stop, usage};
 
 /// What waiting tool calls may hold; the contract bounds the whole state at 64 KB.
 const MAX_WAITING: usize = 48 * 1024;

@@ -1,17 +1,8 @@
-//! The provider's side: requests out, answers in.
+//! The provider's side: requests out, answers in, as the library has them.
 
-mod content;
-mod error;
-mod messages;
-mod meter;
-mod names;
-mod notes;
-mod reasoning;
-mod request;
-mod response;
-mod schema;
-mod stream;
-
+use portcullis_anthropic_messages::COUNT;
+use portcullis_anthropic_messages::platform::ANTHROPIC;
+use portcullis_anthropic_messages::provider::{error, meter, request, response, stream};
 use portcullis_plugin::prelude::*;
 
 use crate::Anthropic;
@@ -20,7 +11,8 @@ impl Provider for Anthropic {
     type State = stream::State;
 
     fn encode_request(&self, _: &Context, target: &Target, request: Request) -> Result<UpstreamRequest, Failure> {
-        request::encode(target, &request)
+        let (body, notes) = request::encode(&ANTHROPIC, target, &request)?;
+        Ok(UpstreamRequest::new("chat", body, notes))
     }
 
     fn decode_response(&self, _: &Context, _: &AnswerHead, body: &str) -> Result<DecodedResponse, Failure> {
@@ -50,7 +42,7 @@ impl Provider for Anthropic {
         frames: &[Frame],
         last: bool,
     ) -> Result<(), Failure> {
-        if endpoint == crate::manifest::COUNT {
+        if endpoint == COUNT {
             return Ok(());
         }
         meter::read(metered, frames, last)

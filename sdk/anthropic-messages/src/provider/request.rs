@@ -12,6 +12,7 @@ use super::notes::Notes;
 use super::reasoning::{self, Plan, Thinking};
 use super::schema::{self, Fitted};
 use crate::catalogue::{self, Traits};
+use crate::platform::Platform;
 use crate::{FORMAT, cache};
 
 /// `max_tokens` where neither the client nor the catalogue says: room for a long answer, whatever the model.
@@ -19,10 +20,15 @@ const DEFAULT_MAX_TOKENS: u32 = 4096;
 const JSON_INSTRUCTION: &str =
     "Respond with a single valid JSON object and nothing else: no introduction, no explanation, no code fence.";
 
-pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
+/// The body for a platform, and what of the request did not cross.
+///
+/// # Errors
+/// The request needs what no model here has, or the platform has not.
+pub fn encode(platform: &Platform, target: &Target, request: &Request) -> Result<(Json, Vec<Note>), Failure> {
     if request.choices.is_some_and(|choices| choices > 1) {
         return Err(unsupported("n", "Anthropic models answer once: `n` must be 1"));
     }
+    platform.check(request)?;
     let native = request.format == FORMAT;
     let traits = catalogue::traits(&target.model);
     let mut notes = Notes::default();
@@ -36,10 +42,13 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
 
     let mut writer = Writer::with_capacity(1024 + text_bytes(request));
     writer.begin_object();
-    writer.member_string("model", &target.model);
+    match platform.version {
+        Some(version) => writer.member_string("anthropic_version", version),
+        None => writer.member_string("model", &target.model),
+    }
     writer.member_number("max_tokens", max_tokens);
     messages::write(&mut writer, request, output.instruction.as_deref(), &mut notes)?;
-    tools(&mut writer, request, &plan, &mut notes);
+    tools(&mut writer, platform, request, &plan, &mut notes);
     stop(&mut writer, request, &mut notes);
     sampling(&mut writer, request, &traits, &plan, &mut notes);
     thinking(&mut writer, request, &plan);
@@ -49,7 +58,7 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
         writer.member_bool("stream", true);
     }
     for field in &request.extra {
-        if !native {
+        if !native || platform.refuses(&field.name) {
             report(field, &mut notes);
         } else if !field.name.contains('.') && field.name != "thinking" {
             writer.member_raw(&field.name, &field.value);
@@ -63,7 +72,7 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
     if !request.metadata.is_empty() {
         notes.dropped("metadata");
     }
-    Ok(UpstreamRequest::new("chat", writer.finish(), notes.into_vec()))
+    Ok((writer.finish(), notes.into_vec()))
 }
 
 /// About what the texts of a request come to, so that a long one is not moved again and again as it is written.
@@ -79,7 +88,7 @@ pub fn unsupported(param: &str, message: &str) -> Failure {
     Failure { param: Some(param.to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
-/// A field of another protocol; null says nothing and nothing of it is lost.
+/// A field of another protocol, or that the platform has not; null says nothing and nothing of it is lost.
 fn report(field: &Field, notes: &mut Notes) {
     if field.value.trim() != "null" {
         notes.dropped(&field.name);
@@ -102,11 +111,11 @@ fn cap(target: &Target, request: &Request, notes: &mut Notes) -> Option<u32> {
 
 // --- tools ---------------------------------------------------------------------------------------------------------
 
-fn tools(writer: &mut Writer, request: &Request, plan: &Plan, notes: &mut Notes) {
+fn tools(writer: &mut Writer, platform: &Platform, request: &Request, plan: &Plan, notes: &mut Notes) {
     let native = request.format == FORMAT;
     let ours = |tool: &&Tool| match tool {
         Tool::Function(_) => true,
-        Tool::Other(item) => item.format == FORMAT,
+        Tool::Other(item) => item.format == FORMAT && !platform.refuses_tool(&item.kind),
     };
     for tool in request.tools.iter().filter(|tool| !ours(tool)) {
         if let Tool::Other(item) = tool {

@@ -304,7 +304,7 @@ fn model(entry: &Entry) -> Model {
     Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
-        operations: list(&["chat", crate::manifest::COUNT]),
+        operations: list(&["chat", crate::COUNT]),
         context: entry.context,
         max_output: entry.max_output,
         capabilities,

@@ -1,0 +1,13 @@
+//! The provider's side: requests out, answers in.
+
+mod content;
+pub mod error;
+mod messages;
+pub mod meter;
+mod names;
+mod notes;
+mod reasoning;
+pub mod request;
+pub mod response;
+mod schema;
+pub mod stream;
