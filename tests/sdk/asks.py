@@ -35,11 +35,11 @@ def result(identity: str, content) -> dict:
 
 OPENAI_TURNS = [
     talk.user("What now?"),
-    {"role": "assistant", "content": "Let me see.", "tool_calls": [called("call_1", "weather", '{"city": "Oslo"}'), called("call_2", "now", "{}")]},
+    {"role": "assistant", "content": "Let me see.", "tool_calls": [called("call_1", "weather", '{"city": "Oslo"}'), called("call_2", "clock", "{}")]},
     result("call_1", "rain"),
     result("call_2", [{"type": "text", "text": "noon"}]),
 ]
-OPENAI_TOOLS = [function("weather", CITY), function("now")]
+OPENAI_TOOLS = [function("weather", CITY), function("clock")]
 OPENAI = {
     "text": {"messages": HELLO},
     "system": {"messages": [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "And kind."}, *HELLO]},
@@ -49,13 +49,13 @@ OPENAI = {
     "tools": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": "auto"},
     "schemas": {"messages": HELLO, "tools": [function("tree", TREE)], "tool_choice": "required"},
     "strict": {"messages": HELLO, "tools": [{"type": "function", "function": {**function("w", CITY)["function"], "strict": True}}]},
-    "named-tool": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": {"type": "function", "function": {"name": "now"}}},
+    "named-tool": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": {"type": "function", "function": {"name": "clock"}}},
     "no-tool": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": "none"},
     "one-by-one": {"messages": HELLO, "tools": OPENAI_TOOLS, "parallel_tool_calls": False},
     "parallel-results": {"messages": OPENAI_TURNS, "tools": OPENAI_TOOLS},
     "results-and-remark": {"messages": [*OPENAI_TURNS, talk.user("Well?")], "tools": OPENAI_TOOLS},
     "results-without-tools": {"messages": OPENAI_TURNS},
-    "schema": {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "tree", "schema": TREE, "strict": True}}},
+    "schema": {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"name": "shape", "schema": TREE, "strict": True}}},
     "json": {"messages": [talk.user("JSON please")], "response_format": {"type": "json_object"}},
     "reasoning": {"messages": HELLO, "reasoning_effort": "high", "max_completion_tokens": 32000},
     "stop": {"messages": HELLO, "stop": ["END", "STOP"]},
@@ -72,7 +72,7 @@ ANTHROPIC_TURNS = [
         [
             {"type": "text", "text": "Let me see."},
             {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}},
-            {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}},
+            {"type": "tool_use", "id": "toolu_2", "name": "clock", "input": {}},
         ]
     ),
     talk.user(
@@ -85,7 +85,7 @@ ANTHROPIC_TURNS = [
 ]
 ANTHROPIC_TOOLS = [
     {"name": "weather", "description": "Does weather", "input_schema": CITY, "cache_control": {"type": "ephemeral"}},
-    {"name": "now", "input_schema": {"type": "object"}},
+    {"name": "clock", "input_schema": {"type": "object"}},
 ]
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": talk.PICTURE}}
 CACHED = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -106,7 +106,7 @@ ANTHROPIC = {
     },
     "tools": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "auto"}},
     "schemas": {"messages": HELLO, "tools": [{"name": "tree", "input_schema": TREE}], "tool_choice": {"type": "any"}},
-    "named-tool": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "tool", "name": "now"}},
+    "named-tool": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "tool", "name": "clock"}},
     "one-by-one": {"messages": HELLO, "tools": ANTHROPIC_TOOLS, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
     "parallel-results": {"messages": ANTHROPIC_TURNS, "tools": ANTHROPIC_TOOLS},
     "results-without-tools": {"messages": ANTHROPIC_TURNS},
@@ -114,7 +114,7 @@ ANTHROPIC = {
         "messages": [
             *ANTHROPIC_TURNS[:1],
             talk.assistant([{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}]),
-            talk.user([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [PICTURE, {"type": "text", "text": "see"}]}]),
+            talk.user([{"type": "tool_result", "tool_use_id": "toolu_1", "content": [PICTURE, {"type": "text", "text": "seen"}]}]),
         ],
         "tools": ANTHROPIC_TOOLS,
     },
@@ -135,10 +135,139 @@ ANTHROPIC = {
     "user": {"messages": HELLO, "metadata": {"user_id": "u-1"}},
     "stream": {"messages": HELLO, "stream": True},
 }
-PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
-ALL = {"openai": OPENAI, "anthropic": ANTHROPIC}
+
+RESPONSES_TOOLS = [
+    {"type": "function", "name": "weather", "description": "Does weather", "parameters": CITY, "strict": True},
+    {"type": "function", "name": "clock", "parameters": None, "strict": None},
+]
+RESPONSES_TURNS = [
+    talk.user("What now?"),
+    talk.assistant("Let me see."),
+    {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city": "Oslo"}'},
+    {"type": "function_call", "call_id": "call_2", "name": "clock", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "call_1", "output": "rain"},
+    {"type": "function_call_output", "call_id": "call_2", "output": [{"type": "input_text", "text": "noon"}]},
+    talk.user("Well?"),
+]
+REASONED = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}], "encrypted_content": "RGVt"}
+RESPONSES = {
+    "text": {"input": "Hello"},
+    "system": {"instructions": "Be brief.", "input": [{"role": "developer", "content": "And kind."}, *HELLO]},
+    "turns": {"input": [talk.user("One"), talk.assistant("Two"), talk.user("Three")]},
+    "image": {
+        "input": [talk.user([{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": URL, "detail": "auto"}])]
+    },
+    "tools": {"input": HELLO, "tools": RESPONSES_TOOLS, "tool_choice": "auto"},
+    "schemas": {
+        "input": HELLO,
+        "tools": [{"type": "function", "name": "tree", "parameters": TREE, "strict": False}],
+        "tool_choice": "required",
+    },
+    "named-tool": {"input": HELLO, "tools": RESPONSES_TOOLS, "tool_choice": {"type": "function", "name": "clock"}},
+    "one-by-one": {"input": HELLO, "tools": RESPONSES_TOOLS, "parallel_tool_calls": False},
+    "parallel-results": {"input": RESPONSES_TURNS, "tools": RESPONSES_TOOLS},
+    "results-without-tools": {"input": RESPONSES_TURNS},
+    "schema": {"input": HELLO, "text": {"format": {"type": "json_schema", "name": "shape", "schema": TREE, "strict": True}}},
+    "json": {"input": "JSON please", "text": {"format": {"type": "json_object"}}},
+    "reasoning": {"input": HELLO, "reasoning": {"effort": "high", "summary": "auto"}, "max_output_tokens": 32000},
+    "encrypted": {
+        "input": [talk.user("Hello"), REASONED, talk.assistant("Two"), talk.user("Well?")],
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+    },
+    "sampling": {"input": HELLO, "temperature": 0.5, "top_p": 0.9},
+    "user": {"input": HELLO, "user": "u-1", "metadata": {"a": "b"}, "store": False},
+    "stream": {"input": HELLO, "stream": True},
+}
 
 
-def request(protocol: str, name: str, model: str) -> dict:
-    limit = {"max_tokens": 1024} if protocol == "anthropic" else {}
-    return {"model": model, **limit, **ALL[protocol][name]}
+def said(role: str, *parts) -> dict:
+    return {"role": role, "parts": list(parts)}
+
+
+GEMINI_HELLO = [said("user", {"text": "Hello"})]
+GEMINI_TOOLS = [
+    {
+        "functionDeclarations": [
+            {
+                "name": "weather",
+                "description": "Does weather",
+                "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING", "nullable": True}}, "required": ["city"]},
+            },
+            {"name": "clock"},
+        ]
+    }
+]
+GEMINI_TURNS = [
+    said("user", {"text": "What now?"}),
+    said(
+        "model",
+        {"text": "Let me see."},
+        {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": "RGVt"},
+        {"functionCall": {"name": "clock", "args": {}}},
+    ),
+    said(
+        "user",
+        {"functionResponse": {"name": "weather", "response": {"output": "rain"}}},
+        {"functionResponse": {"name": "clock", "response": {"output": "noon"}}},
+        {"text": "Well?"},
+    ),
+]
+
+
+def calling(mode: str, *names) -> dict:
+    return {"functionCallingConfig": {"mode": mode, **({"allowedFunctionNames": list(names)} if names else {})}}
+
+
+GEMINI = {
+    "text": {"contents": GEMINI_HELLO},
+    "system": {"systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "And kind."}]}, "contents": GEMINI_HELLO},
+    "turns": {"contents": [said("user", {"text": "One"}), said("model", {"text": "Two"}), said("user", {"text": "Three"})]},
+    "image": {"contents": [said("user", {"inlineData": {"mimeType": "image/png", "data": talk.PICTURE}}, {"text": "What?"})]},
+    "tools": {"contents": GEMINI_HELLO, "tools": GEMINI_TOOLS, "toolConfig": calling("AUTO")},
+    "schemas": {
+        "contents": GEMINI_HELLO,
+        "tools": [{"functionDeclarations": [{"name": "tree", "description": "A", "parametersJsonSchema": TREE}]}],
+        "toolConfig": calling("ANY"),
+    },
+    "named-tool": {"contents": GEMINI_HELLO, "tools": GEMINI_TOOLS, "toolConfig": calling("ANY", "clock")},
+    "no-tool": {"contents": GEMINI_HELLO, "tools": GEMINI_TOOLS, "toolConfig": calling("NONE")},
+    "parallel-results": {"contents": GEMINI_TURNS, "tools": GEMINI_TOOLS},
+    "results-without-tools": {"contents": GEMINI_TURNS},
+    "schema": {
+        "contents": GEMINI_HELLO,
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": TREE},
+    },
+    "json": {"contents": [said("user", {"text": "JSON please"})], "generationConfig": {"responseMimeType": "application/json"}},
+    "thinking": {
+        "contents": GEMINI_HELLO,
+        "generationConfig": {"thinkingConfig": {"thinkingBudget": 2048, "includeThoughts": True}, "maxOutputTokens": 4096},
+    },
+    "stop": {"contents": GEMINI_HELLO, "generationConfig": {"stopSequences": ["END", "STOP"]}},
+    "sampling": {"contents": GEMINI_HELLO, "generationConfig": {"temperature": 0.5, "topP": 0.9, "topK": 40, "seed": 7}},
+    "penalties": {"contents": GEMINI_HELLO, "generationConfig": {"presencePenalty": 0.5, "frequencyPenalty": 0.25}},
+    "stream": {"contents": GEMINI_HELLO},
+}
+ALL = {"openai": OPENAI, "anthropic": ANTHROPIC, "responses": RESPONSES, "gemini": GEMINI}
+# What somebody wrote: wherever a request goes, it arrives.
+WORDS = [
+    *("Hello", "One", "Two", "Three", "Four", "Be brief.", "And kind.", "JSON please", "What?", "What now?", "Let me see."),
+    *("Oslo", "rain", "noon", "Well?", "seen"),
+]
+# What a provider may have no place for: tools, and pictures in their results.
+OFFERED = ["weather", "clock", "tree", talk.PICTURE]
+
+
+def request(protocol: str, name: str, model: str) -> tuple[str, dict]:
+    """Path and body."""
+    body = ALL[protocol][name]
+    match protocol:
+        case "gemini":
+            method = "streamGenerateContent?alt=sse" if name == "stream" else "generateContent"
+            return f"/v1beta/models/{model}:{method}", body
+        case "anthropic":
+            return "/v1/messages", {"model": model, "max_tokens": 1024, **body}
+        case "responses":
+            return "/v1/responses", {"model": model, **body}
+        case _:
+            return "/v1/chat/completions", {"model": model, **body}

@@ -11,28 +11,53 @@ import botocore.loaders
 import botocore.model
 import botocore.validate
 import pydantic
+from anthropic.types import message_create_params as anthropic_params
 from cohere.v2.client import V2Client
 from google.genai import types as google
 from mistralai.client.models import ChatCompletionRequest
+from openai.types.chat import completion_create_params as openai_params
+from openai.types.responses import response_create_params as responses_params
 
-from recorded import asked
+from recorded.asked import force
 from upstream import Received
 
 STRICT = pydantic.ConfigDict(extra="forbid")
 
 
+def strictly(kind) -> pydantic.TypeAdapter:
+    """In a tuple, since only so does a setting reach the dictionaries within."""
+    return pydantic.TypeAdapter(tuple[kind], config=STRICT)
+
+
+OPENAI = strictly(openai_params.CompletionCreateParams)
+RESPONSES = strictly(responses_params.ResponseCreateParams)
+ANTHROPIC = strictly(anthropic_params.MessageCreateParams)
+
+
 def openai(received: Received, more: set = frozenset()):
-    """`more` members are the provider's own, beyond OpenAI's."""
-    body = {name: value for name, value in received.body.items() if name not in more}
+    """`more` members are the provider's own, beyond OpenAI's: of the request, and with `messages/` of a message."""
+    if received.path.endswith("/responses"):
+        return responses(received)
     assert received.path.endswith("/chat/completions"), received.path
-    options = body.pop("stream_options", None)
-    assert options is None or (set(options) <= {"include_usage", "include_obfuscation"} and body["stream"] is True)
-    asked.validate("openai", body)
+    body = without(received.body, more)
+    body["messages"] = [without(message, {name.removeprefix("messages/") for name in more}) for message in body["messages"]]
+    assert "stream_options" not in body or body.get("stream") is True
+    force(OPENAI.validate_python((body,)))
+
+
+def without(members: dict, names: set) -> dict:
+    return {name: value for name, value in members.items() if name not in names}
+
+
+def responses(received: Received):
+    assert received.path.endswith("/responses"), received.path
+    force(RESPONSES.validate_python((received.body,)))
 
 
 def anthropic(received: Received):
     assert received.path.endswith("/v1/messages") and received.headers["anthropic-version"]
-    asked.validate("anthropic", received.body)
+    # Of the API, and not of the SDK any more.
+    force(ANTHROPIC.validate_python((without(received.body, {"temperature", "top_p", "top_k"}),)))
 
 
 class GeminiRequest(pydantic.BaseModel):

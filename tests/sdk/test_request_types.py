@@ -10,6 +10,7 @@ from upstream import Received
 TEXT = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 PLAIN = {
     "openai": ("/v1/chat/completions", TEXT),
+    "responses": ("/v1/responses", {"model": "m", "input": "Hello"}),
     "anthropic": ("/v1/messages", {**TEXT, "max_tokens": 5}),
     "gemini": ("/v1beta/models/m:generateContent", {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}),
     "mistral": ("/v1/chat/completions", TEXT),
@@ -20,6 +21,12 @@ WRONG = [
     ("openai", ["messages", 0, "role"], "judge"),
     ("openai", ["sytem"], "x"),
     ("openai", ["temperature"], "hot"),
+    ("openai", ["messages", 0, "nmae"], "x"),
+    ("openai", ["stream_options"], {"include_usage": True}),
+    ("responses", ["messages"], []),
+    ("responses", ["input"], [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]),
+    ("responses", ["text"], {"fromat": {"type": "text"}}),
+    ("anthropic", ["messages", 0, "nmae"], "x"),
     ("anthropic", ["messages", 0, "content"], [{"type": "image_url", "image_url": {"url": "x"}}]),
     ("anthropic", ["stop"], "x"),
     ("gemini", ["messages"], []),

@@ -1,4 +1,4 @@
-"""What reaches each provider of what OpenAI's and Anthropic's clients ask: all of it, and valid by the provider's own types."""
+"""What reaches each provider of what clients of four protocols ask: every word of it, and valid by the provider's own types."""
 
 import functools
 import json
@@ -9,8 +9,7 @@ import asks
 import gateway
 import raw
 import request_types
-from recorded import asked
-from upstream import Recorder
+from upstream import Received, Recorder
 
 # Those that speak Chat Completions, with OpenAI's types for theirs.
 COMPATIBLE = {
@@ -30,13 +29,15 @@ COMPATIBLE = {
 OWN = {
     "deepseek": {"thinking"},
     "openai-compatible": {"top_k"},
-    "openrouter": {"reasoning", "top_k"},
+    "openrouter": {"reasoning", "top_k", "messages/reasoning_details"},
     "perplexity": {"top_k"},
     "together": {"top_k"},
 }
 # The plugin, a model of its catalogue, and what reads its requests.
 PROVIDERS = {
     "openai": ("gpt-5.1", request_types.openai),
+    # Which OpenAI has at its Responses endpoint alone.
+    "responses": ("gpt-5-pro", request_types.responses),
     "anthropic": ("claude-sonnet-4-5", request_types.anthropic),
     "gemini": ("gemini-2.5-flash", request_types.gemini),
     "mistral": ("mistral-medium-latest", request_types.mistral),
@@ -47,7 +48,7 @@ PROVIDERS = {
         name: (model, functools.partial(request_types.openai, more=OWN.get(name, frozenset()))) for name, model in COMPATIBLE.items()
     },
 }
-PLUGINS = {"nova": "bedrock"}
+PLUGINS = {"nova": "bedrock", "responses": "openai"}
 CASES = [(protocol, name) for protocol, all_of_it in asks.ALL.items() for name in all_of_it]
 
 
@@ -82,9 +83,8 @@ def is_there(plugin: str) -> bool:
 
 @pytest.mark.parametrize(("protocol", "name"), CASES, ids=[f"{protocol}-{name}" for protocol, name in CASES])
 def test_requests_are_what_applications_may_write(protocol, name):
-    request = asks.request(protocol, name, "any")
-    request.pop("stream_options", None)
-    asked.validate(protocol, request)
+    path, body = asks.request(protocol, name, "any")
+    getattr(request_types, protocol)(Received(path, {"anthropic-version": "2023-06-01"}, body))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -94,10 +94,26 @@ def test_is_valid_where_it_arrives(recorder, recording, provider, protocol, name
         pytest.skip(f"there is no {PLUGINS.get(provider, provider)}.wasm")
     running, key = recording
     model, read = PROVIDERS[provider]
-    body = json.dumps(asks.request(protocol, name, f"{provider}/{model}"))
+    path, body = asks.request(protocol, name, f"{provider}/{model}")
     headers = {"authorization": f"Bearer {key}", "anthropic-version": "2023-06-01" if protocol == "anthropic" else None}
     recorder.received.clear()
-    answer = raw.ask(running.address, "POST", asks.PATHS[protocol], body.encode(), headers)
+    answer = raw.ask(running.address, "POST", path, json.dumps(body).encode(), headers)
     assert answer.status == 400, answer.body
     assert recorder.received, answer.body.decode()
-    read(recorder.take())
+    received = recorder.take()
+    read(received)
+    asked, arrived = leaves(body), "\n".join(leaves(received.body))
+    assert [word for word in asks.WORDS if word in asked and word not in arrived] == []
+    if any(word in asked and word not in arrived for word in asks.OFFERED):
+        notes = running.receipt(answer.headers["x-portcullis-request-id"], key)["notes"]
+        assert any(note["subject"].startswith("tool") for note in notes), notes
+
+
+
+def leaves(value) -> list[str]:
+    """All strings of a document."""
+    if isinstance(value, dict):
+        return [leaf for one in value.values() for leaf in leaves(one)]
+    if isinstance(value, list):
+        return [leaf for one in value for leaf in leaves(one)]
+    return [value] if isinstance(value, str) else []
