@@ -17,12 +17,6 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def cache(demo) -> pathlib.Path:
-    """Where the demo compiled the plugins to: no other gateway need do it again."""
-    return demo.config.parent / "cache"
-
-
-@pytest.fixture(scope="session")
 def demo_and_key(folder):
     running, key = gateway.demo(folder / "demo")
     yield running, key
@@ -63,12 +57,12 @@ def provider(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def lab(demo, cache, folder):
+def lab(demo, folder):
     """Starts gateways with a configuration of their own before the demo's provider; `lab(name, configuration)`."""
     running = []
 
     def start(name: str, configuration: str = "") -> gateway.Gateway:
-        running.append(gateway.serve(folder / name, gateway.demo_providers(demo) + configuration, cache))
+        running.append(gateway.serve(folder / name, gateway.demo_providers(demo) + configuration))
         return running[-1]
 
     yield start

@@ -20,6 +20,8 @@ COPY = tempfile.TemporaryDirectory(prefix="portcullis-plugins-")
 PLUGINS = pathlib.Path(COPY.name)
 for built in BUILT.glob("*.wasm"):
     shutil.copy(built, PLUGINS)
+# Compiled code, kept for all tests, those in Rust too: what is under test is seldom the compiler.
+CACHE = pathlib.Path(tempfile.gettempdir()) / "portcullis-tests-code"
 START_SECONDS = 120
 SECOND = 1.0
 
@@ -110,7 +112,7 @@ def demo(folder: pathlib.Path) -> tuple[Gateway, str]:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "data"
     process = Process(
-        [BINARY, "demo", "--listen", "127.0.0.1:0", "--plugins", PLUGINS, "--data", data, "--token-delay", "1"],
+        [BINARY, "demo", "--listen", "127.0.0.1:0", "--plugins", PLUGINS, "--data", data, "--cache", CACHE, "--token-delay", "1"],
         folder / "log",
         # Only the demo provider, whatever the machine has.
         {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": ""},
@@ -120,14 +122,15 @@ def demo(folder: pathlib.Path) -> tuple[Gateway, str]:
     return Gateway(process, address, data / "portcullis.toml"), key
 
 
-def serve(folder: pathlib.Path, configuration: str, cache: pathlib.Path, plugins: pathlib.Path = PLUGINS) -> Gateway:
+def serve(folder: pathlib.Path, configuration: str, plugins: pathlib.Path = PLUGINS) -> Gateway:
     """`portcullis serve` with a configuration of its own; the store and the plugins are added to it."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "portcullis.toml"
     quoted = lambda path: json.dumps(str(path))  # noqa: E731
     config.write_text(
         f"{configuration}\n[store]\npath = {quoted(folder / 'portcullis.db')}\n"
-        f"[plugins]\ndirectory = {quoted(plugins)}\ncache = {quoted(cache)}\n"
+        f"[plugins]\ndirectory = {quoted(plugins)}\ncache = {quoted(CACHE)}\n"
+        f"state = {quoted(folder / 'plugins-kept')}\n"
     )
     process = Process([BINARY, "serve", "--config", config, "--listen", "127.0.0.1:0"], folder / "log")
     address = "http://" + process.says(r"(127\.0\.0\.1:[1-9]\d*)")

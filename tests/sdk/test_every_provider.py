@@ -63,7 +63,7 @@ def connection(mode: str, upstream: Upstream) -> str:
 class Run:
     """A gateway with the recordings behind every plugin there is, and all that it answered."""
 
-    def __init__(self, folder, cache):
+    def __init__(self, folder):
         plugins = folder / "plugins"
         plugins.mkdir(parents=True)
         present = [upstream for upstream in UPSTREAMS if upstream.present]
@@ -78,7 +78,7 @@ class Run:
                 name = connection(mode, upstream)
                 text += upstream.connection(name, f"http://127.0.0.1:{replay.port}")
                 text += f'[[pricing.price]]\nmodel = "{name}/*"\n{PRICES}search = "0.01"\nimage = "0.01"\n'
-        self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
+        self.gateway = gateway.serve(folder / "gateway", text, plugins)
         self.key = self.gateway.key()["key"]
         cases = [case for case in CASES if case.recorded.upstream.present]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -100,8 +100,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(folder, cache):
-    run = Run(folder / "every-provider", cache)
+def run(folder):
+    run = Run(folder / "every-provider")
     try:
         yield run
     finally:

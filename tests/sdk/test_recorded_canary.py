@@ -80,7 +80,7 @@ if missing := [name for name in sorted(PLUGINS) if not (gateway.PLUGINS / f"{nam
 
 
 class Run:
-    def __init__(self, folder, cache):
+    def __init__(self, folder):
         plugins = folder / "plugins"
         plugins.mkdir(parents=True)
         for name in PLUGINS:
@@ -92,7 +92,7 @@ class Run:
         text = f"[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = 'alarm'\n{CONFIGURATION}"
         for name, (plugin, base, _) in PROVIDERS.items():
             text += f'[providers.{name}]\nplugin = "{plugin}"\nbase_url = "{address}{base}"\nmodels = ["rec-00000", "*"]\nonly = ["none"]\n'
-        self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
+        self.gateway = gateway.serve(folder / "gateway", text, plugins)
         self.key = self.gateway.key()["key"]
         # Any answer does for a request in another protocol.
         self._any = {
@@ -128,8 +128,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(folder, cache):
-    run = Run(folder / "canary", cache)
+def run(folder):
+    run = Run(folder / "canary")
     try:
         yield run
     finally:

@@ -46,8 +46,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(folder, cache):
-    recorded = Recorded(folder / "requests", cache)
+def run(folder):
+    recorded = Recorded(folder / "requests")
     try:
         yield Run(recorded)
     finally:

@@ -51,8 +51,8 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(folder, cache):
-    recorded = Recorded(folder / "recorded", cache)
+def run(folder):
+    recorded = Recorded(folder / "recorded")
     try:
         yield Run(recorded)
     finally:

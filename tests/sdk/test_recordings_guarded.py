@@ -35,8 +35,8 @@ READERS = {
 
 
 @pytest.fixture(scope="module")
-def answers(folder, cache):
-    recorded = Recorded(folder / "guarded", cache, "pii", GUARD)
+def answers(folder):
+    recorded = Recorded(folder / "guarded", "pii", GUARD)
     try:
         yield recorded.ask_all({case.name: (PATHS[case.dialect], case.request()) for case in CASES})
     finally:

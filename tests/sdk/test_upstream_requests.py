@@ -40,6 +40,7 @@ PROVIDERS = {
     "responses": ("gpt-5-pro", request_types.responses),
     "anthropic": ("claude-sonnet-4-5", request_types.anthropic),
     "gemini": ("gemini-2.5-flash", request_types.gemini),
+    "vertex": ("gemini-2.5-flash", request_types.gemini),
     "mistral": ("mistral-medium-latest", request_types.mistral),
     "cohere": ("command-a-03-2025", request_types.cohere_v2),
     "bedrock": ("anthropic.claude-sonnet-4-5-20250929-v1:0", request_types.bedrock),
@@ -48,7 +49,8 @@ PROVIDERS = {
         name: (model, functools.partial(request_types.openai, more=OWN.get(name, frozenset()))) for name, model in COMPATIBLE.items()
     },
 }
-PLUGINS = {"nova": "bedrock", "responses": "openai"}
+PLUGINS = {"nova": "bedrock", "responses": "openai", "vertex": "gemini"}
+BASES = {"vertex": "/v1/projects/p/locations/global/publishers/google"}
 CASES = [(protocol, name) for protocol, all_of_it in asks.ALL.items() for name in all_of_it]
 
 
@@ -60,19 +62,20 @@ def recorder():
 
 
 @pytest.fixture(scope="module")
-def recording(recorder, folder, cache):
+def recording(recorder, folder):
     """A gateway to it, and a key."""
     text = "[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = \"alarm\"\n"
     for provider in PROVIDERS:
         plugin = PLUGINS.get(provider, provider)
         if is_there(plugin):
-            text += f'[providers.{provider}]\nplugin = "{plugin}"\nbase_url = "{recorder.address}/{provider}"\nmodels = ["*"]\n'
+            base = f"{recorder.address}/{provider}{BASES.get(provider, '')}"
+            text += f'[providers.{provider}]\nplugin = "{plugin}"\nbase_url = "{base}"\nmodels = ["*"]\n'
     plugins = folder / "recording-plugins"
     plugins.mkdir()
     for plugin in {PLUGINS.get(provider, provider) for provider in PROVIDERS}:
         if is_there(plugin):
             (plugins / f"{plugin}.wasm").write_bytes((gateway.PLUGINS / f"{plugin}.wasm").read_bytes())
-    running = gateway.serve(folder / "recording", text, cache, plugins)
+    running = gateway.serve(folder / "recording", text, plugins)
     yield running, running.key()["key"]
     running.process.stop()
 

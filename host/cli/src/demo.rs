@@ -26,6 +26,9 @@ pub struct DemoArguments {
     /// Where the database, the cache and the configuration of the demo are kept.
     #[arg(long, default_value = ".portcullis/demo")]
     data: PathBuf,
+    /// Where the plugins' compiled code is kept, if elsewhere: demos that share it compile each plugin once.
+    #[arg(long)]
+    cache: Option<PathBuf>,
     /// Milliseconds between the tokens of a stream of the demo provider.
     #[arg(long, default_value_t = 15)]
     token_delay: u64,
@@ -138,7 +141,7 @@ output = "2.50"
 "#,
         store = quoted(&arguments.data.join("portcullis.db")),
         plugins = quoted(&arguments.plugins),
-        cache = quoted(&arguments.data.join("cache")),
+        cache = quoted(&arguments.cache.clone().unwrap_or_else(|| arguments.data.join("cache"))),
         state = quoted(&arguments.data.join("plugins")),
     );
     for (name, variable, rest) in [

@@ -111,7 +111,7 @@ def foreign_request(dialect: str, model: str, stream: bool) -> dict:
 class Recorded:
     """A gateway with the recordings as its providers and no plugins but the two protocols', and those that are named."""
 
-    def __init__(self, folder: pathlib.Path, cache: pathlib.Path, plugin: str | None = None, configuration: str = ""):
+    def __init__(self, folder: pathlib.Path, plugin: str | None = None, configuration: str = ""):
         folder.mkdir(parents=True, exist_ok=True)
         plugins = folder / "plugins"
         plugins.mkdir()
@@ -127,7 +127,7 @@ class Recorded:
                     f'models = ["rec-00000", "*"]\nonly = ["none"]\n'
                     f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\n{PRICES}{SEARCH[mode]}\n'
                 )
-        self.gateway = gateway.serve(folder / "gateway", text, cache, plugins)
+        self.gateway = gateway.serve(folder / "gateway", text, plugins)
         self.key = self.gateway.key()["key"]
 
     def stop(self):
