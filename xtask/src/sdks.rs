@@ -1,5 +1,7 @@
-//! The official SDKs that the black-box tests use as clients: a Python environment and an npm folder under `target/sdk`, with the
+//! The official SDKs that the black-box tests use as clients: Python environments and an npm folder under `target/sdk`, with the
 //! versions that `tests/sdk` pins, made once, and again when the pins change; and the runners of those tests.
+//!
+//! LlamaIndex has an environment of its own: it does not go with the newest `openai`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use crate::test::{Count, Summary};
 /// Where the SDKs are.
 pub struct Sdks {
     python: PathBuf,
+    llama_index: PathBuf,
     node_modules: PathBuf,
 }
 
@@ -24,14 +27,25 @@ impl Sdks {
     }
 
     /// The runners of the tests in `tests/sdk`, each with its name and how to read its counts.
-    pub fn runners(&self, root: &Path) -> [(&'static str, Command, Summary); 2] {
+    pub fn runners(&self, root: &Path) -> [(&'static str, Command, Summary); 3] {
         let tests = root.join("tests/sdk");
-        let mut python = Command::new(&self.python);
-        // Nothing is written into the checkout.
-        python.current_dir(&tests).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", "pytest"]);
+        let pytest = |python: &Path, folder: &Path| {
+            let mut command = Command::new(python);
+            // Nothing is written into the checkout.
+            command.current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1").args(["-m", "pytest"]);
+            command
+        };
+        let python = pytest(&self.python, &tests);
+        let llama_index = pytest(&self.llama_index, &tests.join("llama_index"));
         let mut node = Command::new("node");
-        node.current_dir(&tests).args(["--test", "--test-reporter=spec", "node/openai.test.js"]);
-        [("Python SDKs", python, pytest_summary), ("JavaScript SDK", node, node_summary)]
+        // One file after the other: each starts a gateway.
+        node.current_dir(&tests).args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
+        node.args(["node/openai.test.js", "node/ai.test.js"]);
+        [
+            ("Python SDKs", python, pytest_summary),
+            ("LlamaIndex", llama_index, pytest_summary),
+            ("JavaScript SDKs", node, node_summary),
+        ]
     }
 }
 
@@ -73,17 +87,9 @@ fn node_summary(line: &str) -> Count {
 pub fn set_up(root: &Path, target: &Path) -> Result<Sdks> {
     let (pins, out) = (root.join("tests/sdk"), target.join("sdk"));
     fs::create_dir_all(&out)?;
-    let (venv, node) = (out.join("venv"), out.join("node"));
-    once(&pins, &["requirements.txt"], &venv, |requirements| {
-        ensure!(command::is_there("python3", "--version"), "the SDK tests need python3 (`--fast` leaves them out)");
-        command::step(
-            "making a Python environment",
-            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
-        )?;
-        let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements);
-        command::step("installing the Python SDKs", &mut pip)
-    })?;
+    let (venv, llama_index, node) = (out.join("venv"), out.join("llama-index"), out.join("node"));
+    python_environment(&pins, &venv, "the Python SDKs")?;
+    python_environment(&pins.join("llama_index"), &llama_index, "LlamaIndex")?;
     once(&pins, &["package.json", "package-lock.json"], &node, |package| {
         ensure!(command::is_there("npm", "--version"), "the SDK tests need npm (`--fast` leaves them out)");
         fs::create_dir_all(&node)?;
@@ -97,7 +103,22 @@ pub fn set_up(root: &Path, target: &Path) -> Result<Sdks> {
         npm.current_dir(&node).args([verb, "--no-audit", "--no-fund", "--loglevel=error"]);
         command::step("installing the JavaScript SDKs", &mut npm)
     })?;
-    Ok(Sdks { python: venv.join("bin/python"), node_modules: node.join("node_modules") })
+    let python = |environment: PathBuf| environment.join("bin/python");
+    Ok(Sdks { python: python(venv), llama_index: python(llama_index), node_modules: node.join("node_modules") })
+}
+
+/// An environment with what `requirements.txt` pins.
+fn python_environment(pins: &Path, environment: &Path, what: &str) -> Result<()> {
+    once(pins, &["requirements.txt"], environment, |requirements| {
+        ensure!(command::is_there("python3", "--version"), "the SDK tests need python3 (`--fast` leaves them out)");
+        command::step(
+            "making a Python environment",
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment),
+        )?;
+        let mut pip = Command::new(environment.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements);
+        command::step(&format!("installing {what}"), &mut pip)
+    })
 }
 
 /// Runs `make` on the first of the pins unless `folder` was made from the same pins.

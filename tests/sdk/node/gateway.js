@@ -11,18 +11,24 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../.
 const binary = process.env.PORTCULLIS_BIN || path.join(root, "target/debug/portcullis");
 const plugins = process.env.PORTCULLIS_PLUGINS || path.join(root, "target/plugins");
 const modules = process.env.PORTCULLIS_NODE_MODULES || path.join(root, "target/sdk/node/node_modules");
+// Compiled code, kept for all tests, those in Rust too.
+const cache = path.join(tmpdir(), "portcullis-tests-code");
 const START_MS = 120_000;
 
-/** The official SDK. */
-export async function openai() {
+/** A package of the pinned ones. */
+export async function load(name) {
   const require = createRequire(path.join(modules, "anything.js"));
-  return await import(pathToFileURL(require.resolve("openai")).href);
+  return await import(pathToFileURL(require.resolve(name)).href);
 }
+
+/** The official SDK. */
+export const openai = () => load("openai");
 
 /** A running demo: `{ url, key, stop }`, `url` with `/v1`. */
 export async function demo() {
   const data = mkdtempSync(path.join(tmpdir(), "portcullis-node-"));
-  const child = spawn(binary, ["demo", "--listen", "127.0.0.1:0", "--plugins", plugins, "--data", data, "--token-delay", "1"], {
+  const where = ["--listen", "127.0.0.1:0", "--plugins", plugins, "--data", data, "--cache", cache];
+  const child = spawn(binary, ["demo", ...where, "--token-delay", "1"], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, OPENAI_API_KEY: "", ANTHROPIC_API_KEY: "" },
   });
