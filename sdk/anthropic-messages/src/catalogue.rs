@@ -282,11 +282,12 @@ pub fn traits(model: &str) -> Traits {
         .map_or(UNKNOWN, |entry| entry.traits)
 }
 
-/// `claude-opus-5` itself, or `claude-opus-5-20260724` or `claude-opus-5@20260724`; not `claude-opus-5-5`.
+/// `claude-opus-5` itself, or `claude-opus-5-20260724`, and on Google Cloud `claude-opus-5@20260724` or `claude-opus-5@default`; not
+/// `claude-opus-5-5`.
 fn is_snapshot(model: &str, id: &str) -> bool {
     let Some(rest) = model.strip_prefix(id) else { return false };
     let date = rest.strip_prefix(['-', '@']).unwrap_or_default();
-    rest.is_empty() || date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
+    rest.is_empty() || rest == "@default" || date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn model(entry: &Entry) -> Model {
@@ -365,6 +366,7 @@ mod tests {
     fn snapshots_share_their_models_traits_and_successors_do_not() {
         assert_eq!(traits("claude-haiku-4-5-20251001"), BUDGET);
         assert_eq!(traits("claude-opus-5@20260724"), THINKING);
+        assert_eq!(traits("claude-opus-5@default"), THINKING);
         assert_eq!(traits("claude-opus-5-5"), ALWAYS);
         assert_eq!(traits("claude-opus-9"), UNKNOWN);
     }

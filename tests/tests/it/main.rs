@@ -20,3 +20,4 @@ mod rollback;
 mod routes;
 mod streams;
 mod swap;
+mod vertex;

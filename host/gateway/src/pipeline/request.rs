@@ -21,6 +21,7 @@ use crate::catalog::Offer;
 use crate::config::Unsupported;
 use crate::credential::Credential;
 use crate::endpoint::{Endpoint, ModelPlace};
+use crate::route::Place;
 use crate::upstream::build_path;
 
 /// The code of a note on what a provider has no place for; see `note` in `wit/types.wit`.
@@ -50,13 +51,20 @@ impl Exchange {
         offer: &Offer,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Outbound, Halt> {
-        if endpoint.format == *self.route.format && (!self.facts.reencode || !self.route.translates()) {
+        let reencode = self.route.translates() && (self.facts.reencode || self.moves_model(endpoint));
+        if endpoint.format == *self.route.format && !reencode {
             self.record.passthrough = true;
             Ok(self.forward(inbound, offer, endpoint)?)
         } else {
             self.record.passthrough = false;
             self.encode(inbound, offer, endpoint)
         }
+    }
+
+    /// Whether the client's body names the model and the provider's path does: no splice makes one body of the other, since what else
+    /// the provider wants in its place is its plugin's to know (Claude on Google Cloud).
+    fn moves_model(&self, endpoint: &Endpoint) -> bool {
+        matches!((&self.route.model, &endpoint.model), (Place::Body(_), ModelPlace::Path(_)))
     }
 
     /// The client's own bytes, spliced.

@@ -1,10 +1,14 @@
-//! Errors of the API (<https://platform.claude.com/docs/en/api/errors>), as answers and within streams.
+//! Errors of the API (<https://platform.claude.com/docs/en/api/errors>), as answers and within streams, and those of Google Cloud, which
+//! stands before it there.
 //!
 //! The type says more than the status, and where the type is general (`invalid_request_error` covers a prompt that is too long
 //! and an empty balance) the message is read, although its wording is not promised: a miss falls back to the type.
 
 use portcullis_plugin::prelude::*;
 use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::google;
 
 #[derive(Debug, Default, Deserialize)]
 struct WireBody {
@@ -19,8 +23,12 @@ pub struct WireError {
     kind: Option<String>,
     #[serde(default)]
     message: Option<String>,
+    /// An object of Anthropic's, a list of Google's.
     #[serde(default)]
-    details: Option<WireDetails>,
+    details: Option<Box<RawValue>>,
+    /// Google's word.
+    #[serde(default)]
+    status: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,19 +38,27 @@ struct WireDetails {
 }
 
 pub fn decode(head: &AnswerHead, body: &str) -> Failure {
-    // A proxy in between answers in HTML or nothing at all.
-    let error = serde_json::from_str::<WireBody>(body).ok().and_then(|body| body.error);
+    // A proxy in between answers in HTML or nothing at all. Google answers a stream's error as a list of one.
+    let wire = if body.trim_start().starts_with('[') {
+        serde_json::from_str::<Vec<WireBody>>(body).ok().and_then(|bodies| bodies.into_iter().next())
+    } else {
+        serde_json::from_str::<WireBody>(body).ok()
+    };
+    let error = wire.and_then(|body| body.error);
     let mut failure = match error {
         Some(error) => of(error, head.status),
         None => Failure::new(by_status(head.status), format!("the provider answered {}", head.status)),
     };
-    failure.retry_after = retry_after(head);
+    failure.retry_after = retry_after(head).or(failure.retry_after);
     failure
 }
 
 /// A failure from an error object. Within a stream the status is 0, which decides nothing.
 pub fn of(error: WireError, status: u16) -> Failure {
     let message = error.message.unwrap_or_else(|| "the provider failed without a message".to_owned());
+    if let (None, Some(word)) = (&error.kind, error.status) {
+        return google::failure(word, message, error.details.as_deref().map(RawValue::get));
+    }
     let kind = match error.kind.as_deref() {
         Some("invalid_request_error") => by_message(&message).unwrap_or(match status {
             0 => FailureKind::InvalidRequest,
@@ -63,7 +79,8 @@ pub fn of(error: WireError, status: u16) -> Failure {
         _ => by_status(status),
     };
     let param = (kind == FailureKind::InvalidRequest).then(|| param(&message)).flatten().map(str::to_owned);
-    let code = error.details.and_then(|details| details.error_code).or(error.kind);
+    let details = error.details.and_then(|details| serde_json::from_str::<WireDetails>(details.get()).ok());
+    let code = details.and_then(|details| details.error_code).or(error.kind);
     Failure { kind, message, code, param, retry_after: None }
 }
 
@@ -83,7 +100,7 @@ fn by_status(status: u16) -> FailureKind {
 }
 
 /// What a general error is about.
-fn by_message(message: &str) -> Option<FailureKind> {
+pub fn by_message(message: &str) -> Option<FailureKind> {
     let has = |part: &str| message.contains(part);
     if has("prompt is too long") || has("exceed context limit") || has("exceeds the context window") {
         Some(FailureKind::ContextLength)

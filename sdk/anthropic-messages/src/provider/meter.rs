@@ -65,6 +65,8 @@ pub fn read(metered: &mut Metered, frames: &[Frame], last: bool) -> Result<(), F
                 }
             }
             "error" => metered.failure = Some(error::of(wire.error.unwrap_or_default(), 0)),
+            // Google's own errors have no type.
+            "" if wire.error.is_some() => metered.failure = wire.error.map(|error| error::of(error, 0)),
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod content;
 pub mod error;
+mod google;
 mod messages;
 pub mod meter;
 mod names;

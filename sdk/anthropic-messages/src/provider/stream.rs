@@ -111,14 +111,25 @@ fn read(state: &mut State, wire: WireFrame, events: &mut Vec<Event>) -> Result<(
             Ok(())
         }
         Some("error") => {
-            state.complete = true;
-            events.push(Event::Error(error::of(wire.error.unwrap_or_default(), 0)));
+            failed(state, wire.error.unwrap_or_default(), events);
             Ok(())
         }
         // `ping`, and kinds of next year, which the API's versioning reserves the right to add.
         Some(_) => Ok(()),
-        None => Err(incomplete("a frame")),
+        // Google's own errors have no type.
+        None => match wire.error {
+            Some(error) => {
+                failed(state, error, events);
+                Ok(())
+            }
+            None => Err(incomplete("a frame")),
+        },
     }
+}
+
+fn failed(state: &mut State, error: WireError, events: &mut Vec<Event>) {
+    state.complete = true;
+    events.push(Event::Error(error::of(error, 0)));
 }
 
 fn incomplete(what: &str) -> Failure {
