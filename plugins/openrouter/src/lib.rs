@@ -39,9 +39,17 @@ impl Compatible for OpenRouter {
     }
 }
 
-/// Reasoning is asked for by effort or budget and goes back with its signatures, whoever's they are ("Reasoning Tokens").
+/// Reasoning is asked for by effort or budget and goes back with its signatures, whoever's they are ("Reasoning Tokens"). For Google's
+/// models it makes a cache first, which is charged as storage, and the prompt then reads it, which is charged too; Anthropic's writes are
+/// part of the prompt ("Prompt Caching", and what `cost_details` of recordings come to).
 fn compat() -> Compat {
-    Compat { top_k: true, thinking: Thinking::Settings, history: History::Details, ..Compat::default() }
+    Compat {
+        top_k: true,
+        thinking: Thinking::Settings,
+        history: History::Details,
+        writes_beside: Some("google/"),
+        ..Compat::default()
+    }
 }
 
 portcullis_openai_chat::provider!(OpenRouter);

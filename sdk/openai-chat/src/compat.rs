@@ -36,6 +36,8 @@ pub struct Compat {
     pub refused: Vec<Cow<'static, str>>,
     /// Reasoning stands between `<think>` tags at the beginning of the text.
     pub think_tags: bool,
+    /// What the names of models begin with whose `cache_write_tokens` stand beside the prompt's tokens and are no part of them.
+    pub writes_beside: Option<&'static str>,
 }
 
 impl Default for Compat {
@@ -56,6 +58,7 @@ impl Default for Compat {
             documents: Documents::File,
             refused: Vec::new(),
             think_tags: false,
+            writes_beside: None,
         }
     }
 }

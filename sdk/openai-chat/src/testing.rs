@@ -80,7 +80,12 @@ fn judge(documents: impl IntoIterator<Item = Value>) -> Told {
         for usage in [&document["usage"], &document["x_groq"]["usage"]] {
             if usage.is_object() {
                 let count = |name: &str| usage[name].as_u64().unwrap_or(0);
-                told.usage = Some((count("prompt_tokens"), count("completion_tokens")));
+                // What was written to a cache is part of the prompt, unless it was read as well: then both are charged, as OpenRouter's
+                // `cost_details` say.
+                let detail = |name: &str| usage["prompt_tokens_details"][name].as_u64().unwrap_or(0);
+                let (prompt, written) = (count("prompt_tokens"), detail("cache_write_tokens"));
+                let beside = if detail("cached_tokens") + written > prompt { written } else { 0 };
+                told.usage = Some((prompt + beside, count("completion_tokens")));
                 break;
             }
         }

@@ -1,15 +1,10 @@
 """What does not come through to the letter, each with its reason: recording and client (`*` for all). Each is a document that
-the SDK's types refuse, or a known fault of ours that says so; a recording here that comes through fails the test."""
+the SDK's types refuse; a recording here that comes through fails the test."""
 
 NO_ACTION = "OpenAI's own: a search that has just begun, without the `action` that its types demand; it passes byte for byte"
 NO_TYPE = "OpenAI's own: events for a patch's pieces, for which its SDK has no type; they pass byte for byte"
 BY_HAND = "written by hand in the suite that recorded it (`complete` is no status of the API); it passes byte for byte"
 NO_CUSTOM = "a call of a custom tool, which Chat Completions streams as `custom`; the SDK's type of a chunk knows only `function`"
-
-UNDERCOUNTED = (
-    "OpenRouter counts 2161 of 2168 prompt tokens as read from the cache and as written to it, and its cost fits both being charged; "
-    "counting each token once, the gateway says less was written, and so bills less than OpenRouter does: to be mended"
-)
 
 EXPLAINED: dict[tuple[str, str], str] = {
     ("01032", "responses"): NO_ACTION,
@@ -19,5 +14,4 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("01134", "responses"): BY_HAND,
     ("01135", "responses"): BY_HAND,
     ("01200", "responses"): BY_HAND,
-    ("01797", "*"): UNDERCOUNTED,
 }

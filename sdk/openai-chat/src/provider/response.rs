@@ -26,13 +26,14 @@ pub fn decode_for(compat: &Compat, context: &Context, body: &str) -> Result<Resp
     let choices = wire.choices.ok_or_else(|| Failure::upstream_protocol("the provider's answer has no `choices`"))?;
     let choices = (0..).zip(choices).map(|(index, choice)| decode_choice(compat, context, index, choice));
     let usage = wire.usage.or_else(|| groq_usage(&wire.extra));
+    let model = wire.model.unwrap_or_default();
     let mut response = Response {
         format: FORMAT.to_owned(),
         id: wire.id.unwrap_or_default(),
-        model: wire.model.unwrap_or_default(),
         created: wire.created.map(|seconds| seconds as u64),
         choices: choices.collect::<Result<_, _>>()?,
-        usage: usage.as_ref().map(WireUsage::count),
+        usage: usage.as_ref().map(|usage| usage.count_for(compat, &model)),
+        model,
         extra: wire.extra,
     };
     tidy::answer(&mut response.extra);

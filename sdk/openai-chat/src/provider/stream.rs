@@ -123,6 +123,8 @@ impl Decoder<'_> {
 
     fn chunk(&mut self, mut chunk: Completion) -> Result<(), Failure> {
         let usage = chunk.usage.take().or_else(|| groq_usage(&chunk.extra));
+        let counted =
+            usage.as_ref().map(|usage| usage.count_for(self.compat, chunk.model.as_deref().unwrap_or_default()));
         tidy::answer(&mut chunk.extra);
         // Azure tells what its filter made of the prompt before the answer has an id (recordings).
         let unborn = chunk.id.as_deref().is_none_or(str::is_empty) && chunk.choices.as_ref().is_none_or(Vec::is_empty);
@@ -154,9 +156,9 @@ impl Decoder<'_> {
         for (position, choice) in (0..).zip(chunk.choices.unwrap_or_default()) {
             self.choice(position, choice)?;
         }
-        if let Some(usage) = usage {
+        if let (Some(usage), Some(counted)) = (usage, counted) {
             self.events.extend(usage.told_cost().map(Event::Extra));
-            self.events.push(Event::Usage(usage.count()));
+            self.events.push(Event::Usage(counted));
         }
         error.map_or(Ok(()), Err)
     }

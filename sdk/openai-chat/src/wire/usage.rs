@@ -5,6 +5,8 @@ use portcullis_plugin::ir::{Field, Usage};
 use portcullis_plugin::json::Writer;
 use serde::Deserialize;
 
+use crate::compat::Compat;
+
 /// `usage` as it stands on the wire. Unknown members (costs, timings) are passed over.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
@@ -36,7 +38,7 @@ pub struct WireUsage {
 #[serde(default)]
 struct PromptDetails {
     cached_tokens: Option<u64>,
-    /// From GPT-5.6 on writes are charged ("Prompt caching" in OpenAI's guides).
+    /// From GPT-5.6 on writes are charged ("Prompt caching" in OpenAI's guides). Part of the prompt, but see [`WireUsage::count_for`].
     cache_write_tokens: Option<u64>,
     audio_tokens: Option<u64>,
 }
@@ -56,15 +58,27 @@ impl WireUsage {
 
     /// Each token once.
     pub fn count(&self) -> Usage {
+        self.counted(false)
+    }
+
+    /// Each token once, by a server whose models of some name write to a cache before they read the prompt, all of it, from there: such
+    /// tokens are paid for as written and as read, and are counted beside the prompt.
+    pub fn count_for(&self, compat: &Compat, model: &str) -> Usage {
+        self.counted(compat.writes_beside.is_some_and(|begins| model.starts_with(begins)))
+    }
+
+    /// `beside`: what was written to a cache is no part of the prompt. Nor is it where the prompt has no room for it beside what was read.
+    fn counted(&self, beside: bool) -> Usage {
         let prompt_details = self.prompt_tokens_details.clone().unwrap_or_default();
         let details = self.completion_tokens_details.clone().unwrap_or_default();
         let prompt = self.prompt_tokens.unwrap_or(0);
         let named = [self.prompt_cache_hit_tokens, self.num_cached_tokens, self.cached_tokens];
         let cached = named.into_iter().fold(prompt_details.cached_tokens, Option::or).unwrap_or(0);
         let cache_read = cached.min(prompt);
-        let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt - cache_read);
+        let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt);
         let cited = self.citation_tokens.unwrap_or(0);
-        let input = prompt - cache_read - cache_write_short + cited;
+        let unread = prompt - cache_read;
+        let input = if beside { unread } else { unread.checked_sub(cache_write_short).unwrap_or(unread) } + cited;
         let beside = if self.citation_tokens.is_some() { self.reasoning_tokens.unwrap_or(0) } else { 0 };
         let mut output = self.completion_tokens.unwrap_or(0) + beside;
         let reasoning = details.reasoning_tokens.or(self.reasoning_tokens).unwrap_or(0);
@@ -155,7 +169,24 @@ mod tests {
         let usage = count(
             r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"cache_write_tokens":9,"audio_tokens":9}}"#,
         );
-        assert_eq!((usage.input, usage.cache_read, usage.cache_write_short, usage.audio_input), (0, 1, 0, 0));
+        assert_eq!((usage.input, usage.cache_read, usage.cache_write_short, usage.audio_input), (0, 1, 1, 0));
+    }
+
+    /// OpenRouter's counts of a cache that Gemini made and read (recordings; `cost_details` say that both are charged).
+    #[test]
+    fn what_was_written_and_read_is_both() {
+        let json = r#"{"prompt_tokens":2168,"prompt_tokens_details":{"cached_tokens":2161,"cache_write_tokens":2161}}"#;
+        let usage = count(json);
+        assert_eq!((usage.input, usage.cache_read, usage.cache_write_short), (7, 2161, 2161));
+        // Of a longer prompt too, where only the model's name tells.
+        let json = r#"{"prompt_tokens":5000,"prompt_tokens_details":{"cached_tokens":2161,"cache_write_tokens":2161}}"#;
+        let compat = Compat { writes_beside: Some("google/"), ..Compat::default() };
+        let wire: WireUsage = serde_json::from_str(json).unwrap();
+        for (model, input) in [("google/gemini-2.5-flash", 2839), ("anthropic/claude-sonnet-4.6", 678)] {
+            let usage = wire.count_for(&compat, model);
+            assert_eq!((usage.input, usage.cache_read, usage.cache_write_short), (input, 2161, 2161), "{model}");
+        }
+        assert_eq!(wire.count().input, 678);
     }
 
     proptest! {

@@ -63,11 +63,16 @@ def content(value) -> tuple[str, str]:
 
 
 def usage(counted: dict) -> Usage:
+    """What was written to a cache is part of the prompt, and is not where the prompt has no room for it: OpenRouter has Gemini make a
+    cache and then read all of it, and charges both (`test_recorded_costs.py` holds this reading to what was charged)."""
     prompt, completion = counted.get("prompt_tokens_details") or {}, counted.get("completion_tokens_details") or {}
+    read = prompt.get("cached_tokens") or counted.get("num_cached_tokens") or 0
+    written = prompt.get("cache_write_tokens") or 0
+    total = counted["prompt_tokens"]
     return Usage(
-        input=counted["prompt_tokens"],
-        read=prompt.get("cached_tokens") or counted.get("num_cached_tokens") or 0,
-        written=prompt.get("cache_write_tokens") or 0,
+        input=total if read + written <= total else total + written,
+        read=read,
+        written=written,
         output=counted.get("completion_tokens") or 0,
         reasoning=completion.get("reasoning_tokens") or 0,
     )
