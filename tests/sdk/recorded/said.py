@@ -28,6 +28,8 @@ class Said:
     # Text and signature of each block.
     reasoning: list = dataclasses.field(default_factory=list)
     redacted: list = dataclasses.field(default_factory=list)
+    # Signatures of what the provider's own tools did: parts that its own protocol alone has.
+    of_tools: list = dataclasses.field(default_factory=list)
     finish: str = ""
     # The text is the model's refusal (OpenAI has a field for it).
     refused: bool = False

@@ -26,7 +26,7 @@ def read(body: bytes, stream: bool) -> Said:
                 elif call := part.get("functionCall"):
                     found.calls.append((call.get("id") or "", call["name"], call.get("args") or {}))
                 if part.get("thoughtSignature"):
-                    found.redacted.append(part["thoughtSignature"])
+                    (found.redacted if {"text", "functionCall"} & set(part) else found.of_tools).append(part["thoughtSignature"])
             if reason := candidate.get("finishReason"):
                 found.finish = FINISH[str(reason)]
     if thought:

@@ -16,10 +16,13 @@ def read(body: bytes, stream: bool) -> Said:
         return Said(failed=broken[0].get("message") or broken[0].get("error", {}).get("message") or "an error")
     (end,) = [event["response"] for event in sent if event["type"] in ENDS]
     found = of(end)
+    items = [event["item"] for event in sent if event["type"] == "response.output_item.done"]
+    sent_as_items = of({**end, "output": items})
     if not end["output"]:
         # Some servers end with an empty list and mean the items they sent.
-        items = [event["item"] for event in sent if event["type"] == "response.output_item.done"]
-        found = of({**end, "output": items})
+        return sent_as_items
+    # OpenAI encrypts reasoning anew each time that it says it; any of them will do.
+    found.redacted = sent_as_items.redacted
     return found
 
 
