@@ -53,6 +53,7 @@ fn compat() -> Compat {
         call_ids: CallIds::Nine,
         history: History::ThinkingParts,
         documents: Documents::Url,
+        bare_audio: true,
         ..Compat::default()
     }
     .refusing(&[

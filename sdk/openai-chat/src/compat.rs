@@ -32,6 +32,8 @@ pub struct Compat {
     pub thinking: Thinking,
     pub history: History,
     pub documents: Documents,
+    /// Whether audio is its data or its URL alone, without an object that names its format.
+    pub bare_audio: bool,
     /// Members of a request that are refused; `messages/name` is that of a message.
     pub refused: Vec<Cow<'static, str>>,
     /// Reasoning stands between `<think>` tags at the beginning of the text.
@@ -56,6 +58,7 @@ impl Default for Compat {
             thinking: Thinking::Effort,
             history: History::AsSent,
             documents: Documents::File,
+            bare_audio: false,
             refused: Vec::new(),
             think_tags: false,
             writes_beside: None,

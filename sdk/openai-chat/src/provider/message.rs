@@ -130,6 +130,9 @@ impl<'a> Messages<'a> {
                 Ok(())
             }),
             Content::Image(image) => self.typed("image_url", part, |writer| write_image(writer, image, part)),
+            Content::Audio(audio) if self.compat.bare_audio => {
+                self.typed("input_audio", part, |writer| write_bare_audio(writer, audio))
+            }
             Content::Audio(audio) => self.typed("input_audio", part, |writer| write_audio(writer, audio, part)),
             Content::Document(Media { source: Source::Text(text), .. }) => {
                 note(self.notes, "approximated", format!("{place}/document"));
@@ -495,6 +498,15 @@ fn write_audio(writer: &mut Writer, audio: &Media, part: &Part) -> Result<(), Fa
     }
     write_nested(writer, &part.extra, "input_audio/");
     writer.end_object();
+    Ok(())
+}
+
+/// Mistral's: base64 or a URL ("Chat with Audio", <https://docs.mistral.ai/capabilities/audio_transcription>).
+fn write_bare_audio(writer: &mut Writer, audio: &Media) -> Result<(), Failure> {
+    let (Source::Base64(data) | Source::Url(data)) = &audio.source else {
+        return Err(unsupported("audio uploaded to another provider"));
+    };
+    writer.member_string("input_audio", data);
     Ok(())
 }
 
