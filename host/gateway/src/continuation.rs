@@ -128,6 +128,31 @@ impl Continuation {
         Some(Answered { name, output: u32::try_from(items.start).ok()?..u32::try_from(items.end).ok()? })
     }
 
+    /// An answer's document as its client knows the conversation: the provider, which keeps nothing, says that nothing is kept and
+    /// nothing gone on from. An answer repeats both where the request has them, or not at all. `None` where it is so already.
+    pub fn as_asked(&self, document: &str, previous: Option<&str>, stored: bool) -> Option<String> {
+        let mut edits = Edits::new();
+        let mut put = |at: &Pointer, value: String| {
+            let range = json::locate(document, at).filter(|range| !json::same_json(&document[range.clone()], &value));
+            range.is_some_and(|range| edits.replace(range, value).is_ok())
+        };
+        let mut changed = false;
+        if let Some(previous) = previous {
+            changed |= put(&self.previous, json::quote(previous));
+        }
+        if stored {
+            changed |= put(&self.store, "true".to_owned());
+        }
+        changed.then(|| edits.apply(document))
+    }
+
+    /// The same of a frame's data, where it holds an answer's document.
+    pub fn frame_as_asked(&self, data: &str, previous: Option<&str>, stored: bool) -> Option<String> {
+        let range = json::locate(data, &self.within)?;
+        let document = self.as_asked(&data[range.clone()], previous, stored)?;
+        Some([&data[..range.start], &document, &data[range.end..]].concat())
+    }
+
     /// The answer's document, where a frame's data is the one that ends it.
     pub fn ended<'d>(&self, data: &'d str) -> Option<&'d str> {
         if !self.ends.holds(data) {
@@ -246,6 +271,24 @@ mod tests {
         let frame = r#"{"type":"response.completed","response":{"id":"r"}}"#;
         assert_eq!(continuation().ended(frame), Some(r#"{"id":"r"}"#));
         assert_eq!(continuation().ended(&frame.replace("completed", "created")), None);
+    }
+
+    #[test]
+    fn an_answer_says_of_its_conversation_what_its_client_knows() {
+        let continuation = continuation();
+        let document = r#"{"id":"r","store": false ,"previous_response_id":null,"x":[1]}"#;
+        let told = continuation.as_asked(document, Some("a\"b"), true).unwrap();
+        assert_eq!(told, r#"{"id":"r","store": true ,"previous_response_id":"a\"b","x":[1]}"#);
+        assert_eq!(continuation.as_asked(&told, Some("a\"b"), true), None);
+        let only = continuation.as_asked(document, None, true).unwrap();
+        assert_eq!((&value(&only)["store"], &value(&only)["previous_response_id"]), (&json!(true), &json!(null)));
+        assert_eq!(continuation.as_asked(document, None, false), None);
+        assert_eq!(continuation.as_asked(r#"{"id":"r"}"#, Some("a"), true), None, "it does not speak of it");
+        let frame = format!(r#"{{"type":"response.created","response":{document},"n":1}}"#);
+        let told = continuation.frame_as_asked(&frame, Some("a"), false).unwrap();
+        let expected = json!({"id": "r", "store": false, "previous_response_id": "a", "x": [1]});
+        assert_eq!((&value(&told)["response"], &value(&told)["n"]), (&expected, &json!(1)));
+        assert_eq!(continuation.frame_as_asked(r#"{"type":"x","store":false}"#, Some("a"), true), None);
     }
 
     proptest! {

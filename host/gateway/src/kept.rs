@@ -1,15 +1,52 @@
 //! `GET` and `DELETE` of an answer by its name, below the path of the route that it came by: `/v1/responses/{id}`. It answers to
 //! the key that asked for it (invariant 11), and only where its organisation opted in (invariant 9).
 
-use http::{Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
 use portcullis_runtime::contract::types::{Failure, FailureKind};
 use portcullis_store::{KeyRecord, StoreError, TurnOwner};
 use serde_json::{Value, json};
 
 use crate::Gateway;
 use crate::answer::{self, AnswerBody};
+use crate::inbound::Refusal;
 use crate::pipeline::unavailable;
 use crate::snapshot::Snapshot;
+
+/// # Errors
+/// The gateway does nothing else with an answer it keeps: it runs none in the background that could be cancelled, and
+/// keeps what was said as the next turn needs it and not as a list.
+pub(crate) fn permit(parts: &Parts, further: bool) -> Result<(), Refusal> {
+    let (method, path) = (&parts.method, parts.uri.path());
+    if further {
+        return Err(Refusal::from(Failure {
+            kind: FailureKind::NotFound,
+            message: format!(
+                "{method} {path} is not supported. An answer that this gateway keeps can be read by GET and forgotten by DELETE, both at \
+                 its own path."
+            ),
+            code: Some("unsupported_operation".to_owned()),
+            param: None,
+            retry_after: None,
+        }));
+    }
+    if !matches!(*method, Method::GET | Method::DELETE) {
+        return Err(Refusal {
+            status: Some(StatusCode::METHOD_NOT_ALLOWED),
+            allow: Some(HeaderValue::from_static("GET, DELETE")),
+            ..Refusal::invalid("method_not_allowed", format!("{path} takes GET and DELETE, not {method}."))
+        });
+    }
+    let pairs = parts.uri.query().map(|query| form_urlencoded::parse(query.as_bytes()));
+    let streams = pairs.into_iter().flatten().any(|(name, value)| name == "stream" && value == "true");
+    if streams {
+        let message = "An answer that this gateway keeps is not streamed again: leave out `stream`.";
+        let mut refusal = Refusal::invalid("unsupported_feature", message.to_owned());
+        refusal.failure.param = Some("stream".to_owned());
+        return Err(refusal);
+    }
+    Ok(())
+}
 
 pub(crate) async fn answer(
     gateway: &Gateway,

@@ -82,10 +82,11 @@ async fn respond(
     {
         return receipts::answer(&gateway, &key, id).await.unwrap_or_else(|failure| fail(failure.into()));
     }
-    if let Some((_, name)) = &below
-        && matches!(parts.method, Method::GET | Method::DELETE)
-    {
-        let answered = kept::answer(&gateway, &head.snapshot, &key, &parts.method, name).await;
+    if let Some(below) = &below {
+        if let Err(refusal) = kept::permit(&parts, below.further) {
+            return fail(refusal);
+        }
+        let answered = kept::answer(&gateway, &head.snapshot, &key, &parts.method, &below.name).await;
         return answered.unwrap_or_else(|failure| fail(failure.into()));
     }
     let Matched { route, parameters } = match matched {
@@ -121,10 +122,28 @@ async fn respond(
 /// Whom a request is for.
 struct Found {
     matched: Result<Matched, NoRoute>,
-    /// Where no route matched: the one whose answers have names below its path, and the name.
-    below: Option<(Arc<Route>, String)>,
+    /// Where no route matched.
+    below: Option<Below>,
     /// Whose shape an error has.
     dialect: Option<Arc<Plugin>>,
+}
+
+/// A path below that of a route whose answers are kept by name.
+struct Below {
+    route: Arc<Route>,
+    name: String,
+    /// It goes on past the name.
+    further: bool,
+}
+
+impl Below {
+    fn of(routes: &RouteTable, path: &str, headers: &HeaderMap) -> Option<Self> {
+        let below = |path, further| {
+            let (route, name) = routes.kept(path, headers)?;
+            Some(Below { route: Arc::clone(route), name, further })
+        };
+        below(path, false).or_else(|| below(path.rsplit_once('/')?.0, true))
+    }
 }
 
 impl Found {
@@ -133,11 +152,11 @@ impl Found {
         let matched = routes.find(&parts.method, path, &parts.headers);
         let below = match matched {
             Ok(_) => None,
-            Err(_) => routes.kept(path, &parts.headers).map(|(route, name)| (Arc::clone(route), name)),
+            Err(_) => Below::of(routes, path, &parts.headers),
         };
         let dialect = match (&matched, &below) {
             (Ok(Matched { route, .. }) | Err(NoRoute::OtherMethod(route)), _)
-            | (Err(NoRoute::Unknown), Some((route, _))) => Some(Arc::clone(&route.plugin)),
+            | (Err(NoRoute::Unknown), Some(Below { route, .. })) => Some(Arc::clone(&route.plugin)),
             (Err(NoRoute::Unknown), None) => routes.dialect_for(&parts.headers).cloned(),
         };
         Found { matched, below, dialect }

@@ -21,8 +21,15 @@ fn message(number: usize, text: &str) -> Value {
 fn document(number: usize, text: &str) -> Value {
     json!({"id": format!("resp_{number}"), "object": "response", "created_at": 1, "status": "completed", "model": "demo",
         "output": [message(number, text)], "parallel_tool_calls": true, "tool_choice": "auto", "tools": [], "store": false,
-        "usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5,
+        "previous_response_id": null, "usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5,
             "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 8}})
+}
+
+/// The same as a client is told that this gateway keeps it.
+fn kept(number: usize, text: &str, previous: Option<&str>) -> Value {
+    let mut document = document(number, text);
+    (document["store"], document["previous_response_id"]) = (json!(true), json!(previous));
+    document
 }
 
 fn frame(event: &Value) -> Act {
@@ -119,7 +126,11 @@ async fn what_was_said_comes_before_what_is_new() {
 
     let own = json!([{"role": "user", "content": "two"}, {"role": "user", "content": "two again"}]);
     let answer = say(&client, ask(own, Some("resp_1"))).await.ok();
-    assert_eq!(answer.json(), document(2, "answer 2"), "the provider's own bytes");
+    assert_eq!(
+        answer.json(),
+        kept(2, "answer 2", Some("resp_1")),
+        "the provider's own bytes but for what it cannot know"
+    );
     let said = [
         user("one"),
         message(1, "answer 1"),
@@ -199,6 +210,91 @@ async fn a_stream_is_kept_when_its_end_arrives_and_not_when_it_is_cut() {
 }
 
 #[tokio::test]
+async fn an_answer_says_what_was_asked_of_its_conversation() {
+    let upstream = provider().await;
+    let gateway = start(&upstream, KEPT).await;
+    let client = gateway.client().await;
+    say(&client, ask(json!("one"), None)).await.ok();
+    for model in ["one/demo", "two/demo"] {
+        for (store, previous) in
+            [(None, None), (Some(true), Some("resp_1")), (Some(false), Some("resp_1")), (Some(false), None)]
+        {
+            let mut body = ask(json!("more"), previous);
+            body["model"] = json!(model);
+            if let Some(store) = store {
+                body["store"] = json!(store);
+            }
+            let expected = (json!(store.unwrap_or(true)), json!(previous));
+            let told = |document: &Value| (document["store"].clone(), document["previous_response_id"].clone());
+            let answer = say(&client, body.clone()).await.ok().json();
+            assert_eq!(told(&answer), expected, "{model} {body} {answer}");
+            if model == "two/demo" {
+                continue;
+            }
+            body["stream"] = json!(true);
+            let answer = say(&client, body.clone()).await.ok();
+            let events: Vec<Value> = answer.events().iter().map(sse::Event::json).collect();
+            let documents: Vec<&Value> = events.iter().filter_map(|event| event.get("response")).collect();
+            assert!(documents.len() >= 2 && events.len() > documents.len(), "{}", answer.text());
+            for document in documents {
+                assert_eq!(told(document), expected, "{model} {body} {document}");
+            }
+        }
+    }
+    // In a stream that is translated, too.
+    let demo = portcullis_tests::demo().await;
+    let translating = Setup::demo(&demo).with(KEPT).start().await;
+    let client = translating.client().await;
+    let body = |previous: Option<&str>| json!({"model": "demo-anthropic/demo", "input": "hello", "previous_response_id": previous, "stream": true});
+    let mut previous: Option<String> = None;
+    for _ in 0..2 {
+        let answer = say(&client, body(previous.as_deref())).await.ok();
+        let events: Vec<Value> = answer.events().iter().map(sse::Event::json).collect();
+        let documents: Vec<&Value> = events.iter().filter_map(|event| event.get("response")).collect();
+        assert!(documents.len() >= 3, "{}", answer.text());
+        for document in &documents {
+            assert_eq!((&document["store"], &document["previous_response_id"]), (&json!(true), &json!(previous)));
+        }
+        let numbers: Vec<_> = events.iter().map(|event| event["sequence_number"].as_u64().expect("a number")).collect();
+        assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
+        previous = documents[0]["id"].as_str().map(str::to_owned);
+    }
+
+    // Where nothing is kept, that is what it says, whatever was asked; the receipt notes it.
+    let gateway = start(&upstream, "").await;
+    let mut body = ask(json!("one"), None);
+    body["store"] = json!(true);
+    let answer = say(&gateway.client().await, body).await.ok().json();
+    assert_eq!((&answer["store"], &answer["previous_response_id"]), (&json!(false), &json!(null)));
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_refused_clearly() {
+    let upstream = provider().await;
+    let gateway = start(&upstream, KEPT).await;
+    let client = gateway.client().await;
+    say(&client, ask(json!("one"), None)).await.ok();
+    for (method, path, status, code) in [
+        ("POST", "/v1/responses/resp_1/cancel", 404, "unsupported_operation"),
+        ("GET", "/v1/responses/resp_1/input_items", 404, "unsupported_operation"),
+        ("GET", "/v1/responses/resp_1/input_items?limit=1", 404, "unsupported_operation"),
+        ("POST", "/v1/responses/resp_1", 405, "method_not_allowed"),
+        ("POST", "/v1/responses/compact", 405, "method_not_allowed"),
+        ("GET", "/v1/responses/resp_1?stream=true", 400, "unsupported_feature"),
+        ("GET", "/v1/responses/resp_2", 404, "response_not_found"),
+    ] {
+        let answer = client.ask(method, path, Some("application/json"), "{}").await;
+        let error = answer.json()["error"].clone();
+        assert_eq!((answer.status.as_u16(), &error["code"]), (status, &json!(code)), "{method} {path} {error}");
+        for member in ["message", "type"] {
+            assert!(error[member].is_string(), "{method} {path} {error}");
+        }
+        assert!(error.get("param").is_some(), "{method} {path} {error}");
+    }
+    assert_eq!(upstream.requests().len(), 1, "a provider was asked in vain");
+}
+
+#[tokio::test]
 async fn only_the_key_that_said_it_can_go_on() {
     let upstream = provider().await;
     let gateway = start(&upstream, KEPT).await;
@@ -209,7 +305,7 @@ async fn only_the_key_that_said_it_can_go_on() {
         let answer = stranger.ask(method, "/v1/responses/resp_1", None, "").await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {:?}", answer.body);
     }
-    assert_eq!(client.get("/v1/responses/resp_1").await.ok().json(), document(1, "answer 1"));
+    assert_eq!(client.get("/v1/responses/resp_1").await.ok().json(), kept(1, "answer 1", None));
     let deleted = client.ask("DELETE", "/v1/responses/resp_1", None, "").await.ok().json();
     assert_eq!(deleted, json!({"id": "resp_1", "object": "response", "deleted": true}));
     for method in ["GET", "DELETE"] {
@@ -322,7 +418,7 @@ async fn a_conversation_has_the_length_of_a_request_at_most() {
     let upstream = provider().await;
     let gateway = start(&upstream, &format!("{KEPT}[limits]\nrequest_bytes = 4096\n")).await;
     let client = gateway.client().await;
-    let long = "x".repeat(3000);
+    let long = "x".repeat(2500);
     say(&client, ask(json!(long), None)).await.ok();
     say(&client, ask(json!("short"), Some("resp_1"))).await.ok();
     say(&client, ask(json!(long), Some("resp_2"))).await.ok();

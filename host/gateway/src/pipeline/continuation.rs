@@ -8,7 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use portcullis_core::RequestId;
 use portcullis_runtime::contract::{chat, types};
 use portcullis_store::{Conversations, NewTurn, StoreError, Turn, TurnOwner};
@@ -29,6 +30,13 @@ pub(crate) struct OpenTurn {
     /// The request's own items, once the guards have seen them.
     input: String,
     ttl_ms: u64,
+}
+
+/// What an answer is to say of the conversation that it is in, since its provider knows of none.
+pub(crate) struct Asked {
+    previous: Option<String>,
+    /// This gateway keeps it.
+    stored: bool,
 }
 
 impl Exchange {
@@ -59,6 +67,9 @@ impl Exchange {
         } else if route.must_keep(body) {
             let subject = "store".to_owned();
             self.record.note(vec![types::Note { code: "dropped".to_owned(), subject }]);
+        }
+        if previous.is_some() || self.turn.is_some() {
+            self.asked = Some(Asked { previous: previous.as_deref().map(str::to_owned), stored: self.turn.is_some() });
         }
         let detached = route.detached(body, &before);
         let detached = detached.map_err(|error| Stop::failed(invalid(None, error.to_string())))?;
@@ -129,6 +140,12 @@ impl Exchange {
         })
     }
 
+    /// A whole answer as its client knows the conversation.
+    pub(super) fn as_asked(&self, document: ByteString) -> ByteString {
+        let (Some(route), Some(asked)) = (&self.route.continuation, &self.asked) else { return document };
+        route.as_asked(&document, asked.previous.as_deref(), asked.stored).map_or(document, Into::into)
+    }
+
     /// Keeps the turn that a whole answer makes.
     pub(super) async fn keep_whole(&mut self, document: &str) {
         if let Some(new) = self.turn_of(document) {
@@ -188,33 +205,58 @@ pub(super) fn asking_for_reasoning(request: &chat::Request) -> Option<chat::Requ
 
 type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Reads along in a stream for its end, and holds the bytes that tell the client of it until the turn is kept: whoever was told
-/// can go on from it.
+/// Has a stream tell of the conversation what its client knows, and holds the bytes that tell of its end until the turn is kept:
+/// whoever was told can go on from it.
 pub(super) struct StreamTurn {
     splitter: Splitter,
     frames: Vec<Frame>,
     held: Option<(Writing, Bytes)>,
+    /// What comes is no stream of frames, and passes as it is.
+    lost: bool,
+}
+
+/// What becomes of bytes for the client.
+pub(super) enum Passed {
+    /// They go on, as far as they are whole frames.
+    On(Bytes),
+    /// They wait for their turn to be kept.
+    Held,
 }
 
 impl StreamTurn {
     /// `None` where nothing is to be kept.
     pub fn of(exchange: &Exchange) -> Option<Box<Self>> {
-        exchange.turn.as_ref()?;
-        Some(Box::new(StreamTurn { splitter: exchange.route.framing.splitter(), frames: Vec::new(), held: None }))
+        exchange.asked.as_ref()?;
+        let splitter = exchange.route.framing.splitter();
+        Some(Box::new(StreamTurn { splitter, frames: Vec::new(), held: None, lost: false }))
     }
 
-    /// Takes what the client is about to get; false where it is held.
-    pub fn passes(&mut self, exchange: &mut Exchange, out: &Bytes) -> bool {
+    /// Takes what the client is about to get. `last` says that no more comes.
+    pub fn pass(&mut self, exchange: &mut Exchange, out: Bytes, last: bool) -> Passed {
         let route = Arc::clone(&exchange.route);
-        let Some(route) = &route.continuation else { return true };
+        let (false, Some(route)) = (self.lost, &route.continuation) else { return Passed::On(out) };
         self.frames.clear();
-        if exchange.turn.is_none() || self.splitter.push(out, &mut self.frames).is_err() {
-            return true;
+        self.lost = self.splitter.push(&out, &mut self.frames).is_err()
+            || (last && self.splitter.finish(&mut self.frames).is_err());
+        if self.lost {
+            return Passed::On(out);
         }
-        let new = self.frames.iter().find_map(|frame| exchange.turn_of(route.ended(frame.data())?));
-        let Some(new) = new else { return true };
-        self.held = Some((Box::pin(keep(exchange.gateway.conversations.clone(), new)), out.clone()));
-        false
+        let (mut told, mut new) = (BytesMut::with_capacity(out.len() + 64), None);
+        for frame in &self.frames {
+            let asked = exchange.asked.as_ref();
+            let data =
+                asked.and_then(|asked| route.frame_as_asked(frame.data(), asked.previous.as_deref(), asked.stored));
+            let document = route.ended(data.as_deref().unwrap_or(frame.data()));
+            new = new.or_else(|| exchange.turn_of(document?));
+            match data {
+                Some(data) => told.extend_from_slice(&frame.with_data(&data)),
+                None => told.extend_from_slice(frame.raw()),
+            }
+        }
+        let told = told.freeze();
+        let Some(new) = new else { return Passed::On(told) };
+        self.held = Some((Box::pin(keep(exchange.gateway.conversations.clone(), new)), told));
+        Passed::Held
     }
 
     /// The bytes that were held, once the turn is kept; `None` where none are.

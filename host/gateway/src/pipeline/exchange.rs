@@ -9,7 +9,7 @@ use portcullis_runtime::contract::{dialect, policy, types};
 use portcullis_runtime::{Behalf, CallError, Plugin, Session};
 use portcullis_store::KeyRecord;
 
-use super::continuation::OpenTurn;
+use super::continuation::{Asked, OpenTurn};
 use super::facts::Facts;
 use super::record::Record;
 use crate::Gateway;
@@ -54,6 +54,10 @@ pub(crate) struct Exchange {
     pub subject: Option<Arc<policy::Subject>>,
     /// What will be kept of it.
     pub(super) turn: Option<OpenTurn>,
+    /// What the answer is to say of the conversation that it is in.
+    pub(super) asked: Option<Asked>,
+    /// Where the request names what the provider keeps for its whole account.
+    pub(super) names_shared: Option<String>,
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
     pub waited: Duration,
@@ -108,6 +112,8 @@ impl Exchange {
             record: Record::default(),
             subject: None,
             turn: None,
+            asked: None,
+            names_shared: None,
             started,
             waited: Duration::ZERO,
             behalf,

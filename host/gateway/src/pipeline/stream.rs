@@ -13,7 +13,7 @@ use portcullis_runtime::contract::types;
 use portcullis_wire::framing::{Frame, Framing, Splitter};
 
 use super::attempt::Running;
-use super::continuation::StreamTurn;
+use super::continuation::{Passed, StreamTurn};
 use super::record::{Outcome, micros};
 use super::stream_clock::{Due, StreamClock};
 use super::stream_guard::StreamGuards;
@@ -164,15 +164,21 @@ impl AnswerStream {
                 self.clock.tell();
                 self.between_frames = out.ends_with(b"\n\n") || out.ends_with(b"\r\n\r\n");
                 self.exchange.record.first_byte.get_or_insert_with(|| self.exchange.started.elapsed());
-                if let Some(turn) = &mut self.turn
-                    && !turn.passes(&mut self.exchange, &out)
-                {
-                    return self.poll_turn(cx).map(|kept| kept.map(Ok));
+                let Some(turn) = &mut self.turn else { return Poll::Ready(Some(Ok(out))) };
+                match turn.pass(&mut self.exchange, out, self.ended) {
+                    Passed::On(out) if out.is_empty() => continue,
+                    Passed::On(out) => return Poll::Ready(Some(Ok(out))),
+                    Passed::Held => return self.poll_turn(cx).map(|kept| kept.map(Ok)),
                 }
-                return Poll::Ready(Some(Ok(out)));
             }
         }
-        Poll::Ready(None)
+        match &mut self.turn {
+            None => Poll::Ready(None),
+            Some(turn) => match turn.pass(&mut self.exchange, Bytes::new(), true) {
+                Passed::On(rest) => Poll::Ready((!rest.is_empty()).then_some(Ok(rest))),
+                Passed::Held => self.poll_turn(cx).map(|kept| kept.map(Ok)),
+            },
+        }
     }
 
     /// What waits for its turn to be kept.

@@ -69,6 +69,7 @@ pub(super) async fn answer(
     exchange.release_plugins();
     match finished {
         Ok(body) => {
+            let body = exchange.as_asked(body);
             exchange.keep_whole(&body).await;
             let mut response = answer::json(head.status, body.into_bytes());
             exchange.account_header(&mut response);
