@@ -114,6 +114,11 @@ impl Upstream {
         self.seen.requests.lock().expect("no panic while held").clone()
     }
 
+    /// As if there had been none.
+    pub fn forget(&self) {
+        self.seen.requests.lock().expect("no panic while held").clear();
+    }
+
     /// Answers that the client did not wait for.
     pub fn gone(&self) -> u64 {
         self.seen.gone.load(Ordering::SeqCst)

@@ -23,6 +23,7 @@ mod receipts;
 mod route;
 pub mod server;
 mod service;
+mod shared_objects;
 mod snapshot;
 mod text_map;
 mod upstream;

@@ -17,6 +17,10 @@ use portcullis_plugin::manifest::Model;
 
 pub fn models() -> Vec<Model> {
     let mut models = catalogue::models(include_str!("models.json"));
+    // Whatever answers can be counted for.
+    for model in models.iter_mut().filter(|model| model.operations == ["chat"]) {
+        model.operations.push("count-tokens".to_owned());
+    }
     models.extend(catalogue::models(include_str!("operations.json")));
     models
 }
@@ -33,7 +37,7 @@ mod tests {
             for name in std::iter::once(&model.id).chain(&model.aliases) {
                 assert!(names.insert(name.clone()), "{name} stands twice");
             }
-            let chats = model.operations == ["chat"];
+            let chats = model.operations[0] == "chat";
             assert!(!chats || model.max_output > 0 && model.max_output < model.context, "{}", model.id);
             let days: Vec<_> = model.prices.iter().map(|price| &price.effective).collect();
             assert!(!days.is_empty() && days.is_sorted(), "{}", model.id);

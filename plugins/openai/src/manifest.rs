@@ -11,15 +11,20 @@ use crate::operations::{self, answer_headers};
 use crate::wire::FORMAT;
 use crate::{catalogue, responses};
 
+/// The need of a request that names what the provider keeps for the whole account: the host passes it on only where the operator
+/// opened the account.
+pub const SHARED_OBJECTS: &str = "shared-objects";
+
 pub fn manifest() -> Manifest {
     let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";
     Manifest {
-        routes: [chat_route(), responses::manifest::route(), models_route()]
+        routes: [chat_route(), responses::manifest::route(), responses::manifest::count_route(), models_route()]
             .into_iter()
             .chain(operations::routes())
             .collect(),
         endpoints: [endpoint::chat(FORMAT), responses::manifest::endpoint(answer_headers())]
             .into_iter()
+            .chain([responses::manifest::count_endpoint(answer_headers())])
             .chain(operations::endpoints(operations::KINDS))
             .collect(),
         models: catalogue::models(),
@@ -52,7 +57,10 @@ fn chat_route() -> Route {
         features: features(),
         request_texts: TextMap {
             json_strings: request_json_strings(),
-            derived: list(&["/messages/*/reasoning_details/*/signature"]),
+            derived: list(&[
+                "/messages/*/reasoning_details/*/signature",
+                "/messages/*/tool_calls/*/extra_content/google/thought_signature",
+            ]),
             ..TextMap::plain()
         },
         answer_texts: answer_texts(),
@@ -98,6 +106,10 @@ fn features() -> FeatureMap {
             need("json-schema", Condition::present("/response_format/json_schema")),
             need("json-object", Condition::equals("/response_format/type", "\"json_object\"")),
             need("logprobs", Condition::equals("/logprobs", "true")),
+            need(SHARED_OBJECTS, Condition::present("/messages/*/content/*/file/file_id")),
+            // Speech that the model gave before, and a voice made for the account.
+            need(SHARED_OBJECTS, Condition::present("/messages/*/audio")),
+            need(SHARED_OBJECTS, Condition::present("/audio/voice/id")),
         ],
         prompts: list(&["/system", "/system/*/text", "/messages/*/content", "/messages/*/content/*/text"]),
     }
@@ -181,6 +193,7 @@ fn opaque(member: &str) -> Vec<String> {
         "channel",
         "tool_calls/*/id",
         "tool_calls/*/type",
+        "tool_calls/*/extra_content/google/thought_signature",
         "audio/id",
         "audio/data",
         "annotations/*/type",
@@ -197,7 +210,11 @@ fn opaque(member: &str) -> Vec<String> {
 
 /// What does not fit a text any more that a guard changed. `member` as above.
 fn derived(member: &str) -> Vec<String> {
-    vec!["/choices/*/logprobs".to_owned(), format!("/choices/*/{member}/reasoning_details/*/signature")]
+    vec![
+        "/choices/*/logprobs".to_owned(),
+        format!("/choices/*/{member}/reasoning_details/*/signature"),
+        format!("/choices/*/{member}/tool_calls/*/extra_content/google/thought_signature"),
+    ]
 }
 
 #[cfg(test)]

@@ -34,8 +34,9 @@ pub struct ProviderConfig {
     /// Permits plain `http://` to an address that is not loopback. Default false.
     #[serde(default)]
     pub allow_http: bool,
-    /// Opens the account's files and batches to every key that may use this connection: the provider knows one account and keeps
-    /// nobody's apart. Default false.
+    /// Opens what the account keeps to every key that may use this connection: files and batches, and what requests name (files,
+    /// containers, vector stores, conversations, stored prompts). The provider knows one account and keeps nobody's apart.
+    /// Default false.
     #[serde(default)]
     pub shared_objects: bool,
     /// Whether streams are asked to report usage where the protocol has a flag for it. Default true; false for

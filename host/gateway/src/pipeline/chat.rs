@@ -44,6 +44,8 @@ pub(crate) async fn serve(arrival: Arrival, body: Bytes) -> Response<AnswerBody>
     };
     let mut exchange = Exchange::new(arrival, facts);
     let route = Arc::clone(&exchange.route);
+    // Of what the client itself says: what was said before was looked at then.
+    exchange.names_shared = route.conversation.shared.named(&inbound.body).map(str::to_owned);
     if let Some(route) = &route.continuation
         && let Err(stop) = Box::pin(exchange.go_on(route, &mut inbound)).await
     {

@@ -7,7 +7,7 @@ use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::Reply;
 
 use super::finish_reason;
-use crate::wire::message::{LEGACY_CALL, write_call};
+use crate::wire::message::{LEGACY_CALL, write_call, write_thought_signature};
 use crate::wire::{FORMAT, is_nested, reasoning, usage, write_fields, write_nested};
 
 /// The members an answer has of its own; an `extra` of that name would stand twice.
@@ -122,9 +122,10 @@ fn write_message(writer: &mut Writer, choice: &Choice) -> bool {
     } else if has_calls {
         writer.key("tool_calls");
         writer.begin_array();
-        for (_, call) in calls() {
+        for (part, call) in calls() {
             writer.begin_object();
             write_call(writer, &call.id, &call.name, &call.arguments, call.custom);
+            write_thought_signature(writer, &part.carry);
             writer.end_object();
         }
         writer.end_array();

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::response::answer_id;
 use super::{error, finish_reason};
-use crate::wire::message::{LEGACY_CALL, write_call};
+use crate::wire::message::{LEGACY_CALL, THOUGHT_SIGNATURE, write_call, write_thought_signature};
 use crate::wire::{FORMAT, reasoning, usage, write_fields};
 use crate::{CUSTOM_TOOL, REASONING_FORMAT};
 
@@ -266,7 +266,8 @@ impl Encoder<'_> {
                 at.choice,
                 |delta| {
                     call(delta, ordinal, |entry| {
-                        write_call(entry, &start.id, &start.name, "", kind == Kind::CustomCall)
+                        write_call(entry, &start.id, &start.name, "", kind == Kind::CustomCall);
+                        write_thought_signature(entry, &start.carry);
                     });
                 },
                 None,
@@ -361,9 +362,18 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// An item's id may come after the item's start.
+    /// An item's id, and a call's signature, may come after the start.
     fn carry(&mut self, at: Position, fields: &[Field]) {
         let Ok(part) = self.part(at) else { return };
+        if matches!(part.kind, Kind::ToolCall | Kind::CustomCall) {
+            if fields.iter().any(|field| field.name == THOUGHT_SIGNATURE) {
+                let write = |delta: &mut Writer| {
+                    call(delta, part.ordinal, |entry| write_thought_signature(entry, fields));
+                };
+                self.chunk(at.choice, write, None, None);
+            }
+            return;
+        }
         let id = fields.iter().find(|field| field.name == reasoning::ITEM_ID);
         if let (Kind::DetailedReasoning, Some(id)) = (part.kind, id) {
             let write = |delta: &mut Writer| {

@@ -6,10 +6,15 @@
 
 use portcullis_plugin::ir::Condition;
 use portcullis_plugin::manifest::{
-    Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Location, Need, Route, TextKind, TextMap, list,
+    Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Need, Route, TextKind, TextMap, list,
 };
 
 use super::{FORMAT, NAME};
+use crate::manifest::SHARED_OBJECTS;
+
+/// Counting has a route, an endpoint and a format of its own.
+const COUNT: &str = "input-tokens";
+const COUNT_FORMAT: &str = "openai-input-tokens";
 
 pub fn route() -> Route {
     Route {
@@ -58,6 +63,29 @@ pub fn endpoint(answer_headers: Vec<String>) -> Endpoint {
     }
 }
 
+/// What a request would take, counted by the provider, which generates nothing
+/// (<https://platform.openai.com/docs/api-reference/responses/input-tokens>). Of conversations that the gateway keeps it knows none.
+pub fn count_route() -> Route {
+    let mut features = features();
+    let when = Condition::present("/previous_response_id");
+    features.needs.push(Need { capability: SHARED_OBJECTS.to_owned(), when });
+    Route {
+        features,
+        request_texts: TextMap { json_strings: list(&["/input/*/arguments"]), ..TextMap::plain() },
+        answer_texts: TextMap { opaque: list(&["/object"]), ..TextMap::plain() },
+        stream_framing: Framing::Json,
+        ..Route::post(COUNT, "count-tokens", COUNT_FORMAT, "/v1/responses/input_tokens", Location::Body("/model".to_owned()))
+    }
+}
+
+pub fn count_endpoint(answer_headers: Vec<String>) -> Endpoint {
+    Endpoint {
+        answer_headers,
+        stream_framing: Framing::Json,
+        ..Endpoint::post(COUNT, "count-tokens", COUNT_FORMAT, "/responses/input_tokens")
+    }
+}
+
 fn features() -> FeatureMap {
     let need = |capability: &str, when| Need { capability: capability.to_owned(), when };
     let mut needs = vec![
@@ -71,6 +99,7 @@ fn features() -> FeatureMap {
         need("json-object", Condition::equals("/text/format/type", r#""json_object""#)),
         need("background", Condition::equals("/background", "true")),
     ];
+    needs.extend(named_objects());
     // Tools that run at the provider: which of them a model has is the provider's to say.
     let built_in = [
         "web_search",
@@ -97,6 +126,44 @@ fn features() -> FeatureMap {
         needs,
         prompts: list(&["/instructions", "/input", "/input/*/content", "/input/*/content/*/text"]),
     }
+}
+
+/// Where requests name what OpenAI keeps for the whole account, by the official Python package 3.51 (`types/responses/*_param.py`): an
+/// item by its id alone is an `item_reference`, `type` or no.
+fn named_objects() -> Vec<Need> {
+    let shared = |when| Need { capability: SHARED_OBJECTS.to_owned(), when };
+    let mut needs: Vec<Need> = [
+        "/conversation",
+        "/prompt",
+        "/prompt_cache_options/comparison_response_id",
+        "/input/*",
+        "/input/*/content/*/file_id",
+        "/input/*/output/*/file_id",
+        "/input/*/output/file_id",
+        // A container that a call was made in is gone on with (code interpreter, shell).
+        "/input/*/container_id",
+        "/input/*/environment/container_id",
+    ]
+    .into_iter()
+    .map(|at| shared(Condition::present(at)))
+    .collect();
+    needs.push(shared(Condition::equals("/input/*/type", r#""item_reference""#)));
+    // Tools stand in items too, and in namespaces.
+    for tools in ["/tools/*", "/tools/*/tools/*", "/input/*/tools/*", "/input/*/tools/*/tools/*"] {
+        for member in [
+            "vector_store_ids/*",
+            "container",
+            "container/file_ids/*",
+            "input_image_mask/file_id",
+            "tunnel_id",
+            "environment/container_id",
+            "environment/file_ids/*",
+            "environment/skills/*/skill_id",
+        ] {
+            needs.push(shared(Condition::present(&format!("{tools}/{member}"))));
+        }
+    }
+    needs
 }
 
 /// Strings that the provider mints and a reader learns nothing from, in a response under `at`.
