@@ -23,7 +23,7 @@ pub struct Connection {
     pub credential: Credential,
     pub region: Option<String>,
     pub stream_usage: bool,
-    /// Every key may see the files and batches of its account.
+    /// Every key may see what its account keeps: files, batches, and what requests name.
     pub shared_objects: bool,
     /// Endpoints by operation.
     pub endpoints: Vec<Arc<Endpoint>>,
@@ -75,8 +75,9 @@ impl Offer {
         let mut capabilities = self.model.capabilities.iter();
         match capabilities.find_map(|capability| capability.strip_prefix(ENDPOINT_CAPABILITY)) {
             Some(name) => {
-                let mut endpoints = self.connection.endpoints.iter();
-                endpoints.find(|endpoint| endpoint.name == name && endpoint.operation == operation)
+                let named = self.connection.endpoints.iter().find(|endpoint| endpoint.name == name)?;
+                // Of other operations it says nothing.
+                if named.operation == operation { Some(named) } else { self.connection.endpoint(operation, format) }
             }
             None => self.connection.endpoint(operation, format),
         }
@@ -150,6 +151,13 @@ impl Catalog {
         }
         let named = self.by_name.get(name).into_iter().flatten();
         named.filter(fits).cloned().collect()
+    }
+
+    /// Whether a model's name means one that is on offer, for whatever it can do.
+    pub fn knows(&self, name: &str) -> bool {
+        let named = |name: &str| self.by_name.get(name).into_iter().flatten();
+        let at = |connection: &str, model: &str| named(model).any(|offer| *offer.connection.name == *connection);
+        named(name).next().is_some() || name.split_once('/').is_some_and(|(connection, model)| at(connection, model))
     }
 
     /// Where a request without a model can go: connections that offer the operation in the client's own format, and whose account

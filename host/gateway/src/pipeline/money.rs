@@ -32,7 +32,9 @@ impl Exchange {
         if self.route.is_free() {
             return Ok(Some(NanoUsd::ZERO));
         }
-        let cap = output_bound(self.output_cap(offer), choices);
+        // What these answer is nothing that was generated, and has no price.
+        let generates = !matches!(&*self.route.operation, "embeddings" | "moderations" | "rerank");
+        let cap = if generates { output_bound(self.output_cap(offer), choices) } else { 0 };
         let worst = offer
             .model
             .prices

@@ -15,6 +15,9 @@ use crate::upstream::Breaker;
 /// Names the connection where a request has no model to tell by (files, batches); else the first that offers the operation.
 const PROVIDER_HEADER: &str = "x-portcullis-provider";
 
+/// The capability that a request needs which shall be answered in the background. No provider has it here.
+const BACKGROUND: &str = "background";
+
 /// Targets in the order in which they are tried, with their place in the receipt's list of candidates.
 pub(super) struct Plan {
     pub targets: Vec<(Offer, u32)>,
@@ -34,6 +37,7 @@ impl Exchange {
         if offers.is_empty() {
             return Err(self.unknown_model());
         }
+        let offers = self.offers_that_keep(offers)?;
         let open: Vec<Offer> = offers.into_iter().filter(|offer| self.is_permitted(offer)).collect();
         if open.is_empty() {
             let message = format!("The model `{}` is not permitted.", self.facts.model);
@@ -43,6 +47,31 @@ impl Exchange {
             });
         }
         Ok(open)
+    }
+
+    /// Of a request that needs something kept at the provider, the offers that may: what a tenant owns stays with it (invariant 11),
+    /// and an account is everybody's.
+    fn offers_that_keep(&self, mut offers: Vec<Offer>) -> Result<Vec<Offer>, Stop> {
+        let refused = |param: &str, message: String| {
+            let mut stop = Stop::of(types::FailureKind::UnsupportedFeature, "unsupported_feature", message);
+            stop.failure.param = Some(param.to_owned());
+            Err(stop)
+        };
+        if self.facts.needs.iter().any(|need| need == BACKGROUND) {
+            let message = "`background` is not supported: an answer in the background is kept by the provider, which is told to keep none.";
+            return refused(BACKGROUND, message.to_owned());
+        }
+        if let Some(place) = &self.names_shared {
+            offers.retain(|offer| offer.connection.shared_objects);
+            if offers.is_empty() {
+                let message = format!(
+                    "`{place}` names what the provider keeps for everybody who uses this gateway's account. It is passed on only to a \
+                     connection with `shared_objects`."
+                );
+                return refused(place, message);
+            }
+        }
+        Ok(offers)
     }
 
     pub(crate) fn is_permitted(&self, offer: &Offer) -> bool {
@@ -165,15 +194,22 @@ impl Exchange {
     }
 
     fn unknown_model(&self) -> Stop {
+        let model = &self.facts.model;
+        if !matches!(self.route.model, Place::Absent) && self.snapshot.catalog.knows(model) {
+            let message = format!("The model `{model}` does not offer this operation: {}.", self.route.operation);
+            let mut stop = Stop::of(types::FailureKind::UnsupportedFeature, "unsupported_operation", message);
+            stop.failure.param = Some("model".to_owned());
+            return stop;
+        }
         let message = if matches!(self.route.model, Place::Absent) {
             format!(
                 "No provider offers this operation here: it needs a connection with `shared_objects`. The header \
                  `{PROVIDER_HEADER}` names one."
             )
-        } else if self.facts.model == "auto" {
+        } else if model == "auto" {
             "No model is configured that `auto` could choose.".to_owned()
         } else {
-            format!("The model `{}` does not exist here. GET /v1/models lists those that do.", self.facts.model)
+            format!("The model `{model}` does not exist here. GET /v1/models lists those that do.")
         };
         let mut stop = Stop::of(types::FailureKind::NotFound, "model_not_found", message);
         stop.failure.param = Some("model".to_owned());

@@ -55,11 +55,14 @@ pub(super) async fn answer(
     };
     running.tell(Happening::Succeeded, None);
     exchange.release_plugins();
+    if matches!(body, Collected::Text(_)) {
+        exchange.settle_relayed(&mut running);
+    }
+    exchange.account_header(&mut response);
     exchange.dress(&mut response, Some((&running.offer.connection.name, &running.offer.name)));
     let status = head.status.as_u16();
     Attempted::Answered(match body {
         Collected::Text(bytes) => {
-            exchange.settle_relayed(&mut running);
             exchange.record.first_byte = Some(exchange.started.elapsed());
             exchange.enter(Outcome { status, code: "ok", failure: None });
             response.map(|_| AnswerBody::whole(bytes))
