@@ -3,6 +3,8 @@
 import talk
 
 URL = f"data:image/png;base64,{talk.PICTURE}"
+WAV = "UklGRiQAAABXQVZFZm10IA=="
+PDF = "JVBERi0xLjQKJSVFT0YK"
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 # What providers' schema dialects stumble over.
 TREE = {
@@ -46,6 +48,21 @@ OPENAI = {
     "turns": {"messages": [talk.user("One"), talk.assistant("Two"), talk.user("Three"), talk.user("Four")]},
     "empty": {"messages": [talk.user("One"), talk.assistant(""), talk.user("Three")]},
     "image": {"messages": [talk.user([{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": URL, "detail": "low"}}])]},
+    "audio": {
+        "messages": [
+            talk.user([{"type": "text", "text": "What?"}, {"type": "input_audio", "input_audio": {"data": WAV, "format": "wav"}}])
+        ]
+    },
+    "document": {
+        "messages": [
+            talk.user(
+                [
+                    {"type": "text", "text": "What?"},
+                    {"type": "file", "file": {"filename": "notes.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}},
+                ]
+            )
+        ]
+    },
     "tools": {"messages": HELLO, "tools": OPENAI_TOOLS, "tool_choice": "auto"},
     "schemas": {"messages": HELLO, "tools": [function("tree", TREE)], "tool_choice": "required"},
     "strict": {"messages": HELLO, "tools": [{"type": "function", "function": {**function("w", CITY)["function"], "strict": True}}]},
@@ -98,7 +115,7 @@ ANTHROPIC = {
         "messages": [
             talk.user(
                 [
-                    {"type": "document", "title": "notes", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQK"}},
+                    {"type": "document", "title": "notes", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}},
                     {"type": "text", "text": "What?"},
                 ]
             )
@@ -156,6 +173,16 @@ RESPONSES = {
     "turns": {"input": [talk.user("One"), talk.assistant("Two"), talk.user("Three")]},
     "image": {
         "input": [talk.user([{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": URL, "detail": "auto"}])]
+    },
+    "document": {
+        "input": [
+            talk.user(
+                [
+                    {"type": "input_text", "text": "What?"},
+                    {"type": "input_file", "filename": "notes.pdf", "file_data": f"data:application/pdf;base64,{PDF}"},
+                ]
+            )
+        ]
     },
     "tools": {"input": HELLO, "tools": RESPONSES_TOOLS, "tool_choice": "auto"},
     "schemas": {
@@ -224,6 +251,8 @@ GEMINI = {
     "system": {"systemInstruction": {"parts": [{"text": "Be brief."}, {"text": "And kind."}]}, "contents": GEMINI_HELLO},
     "turns": {"contents": [said("user", {"text": "One"}), said("model", {"text": "Two"}), said("user", {"text": "Three"})]},
     "image": {"contents": [said("user", {"inlineData": {"mimeType": "image/png", "data": talk.PICTURE}}, {"text": "What?"})]},
+    "audio": {"contents": [said("user", {"inlineData": {"mimeType": "audio/wav", "data": WAV}}, {"text": "What?"})]},
+    "document": {"contents": [said("user", {"inlineData": {"mimeType": "application/pdf", "data": PDF}}, {"text": "What?"})]},
     "tools": {"contents": GEMINI_HELLO, "tools": GEMINI_TOOLS, "toolConfig": calling("AUTO")},
     "schemas": {
         "contents": GEMINI_HELLO,
@@ -254,8 +283,10 @@ WORDS = [
     *("Hello", "One", "Two", "Three", "Four", "Be brief.", "And kind.", "JSON please", "What?", "What now?", "Let me see."),
     *("Oslo", "rain", "noon", "Well?", "seen"),
 ]
-# What a provider may have no place for: tools, and pictures in their results.
-OFFERED = ["weather", "clock", "tree", talk.PICTURE]
+# Asks about something else than words, which a provider may have no ear for.
+MEDIA = ["audio", "document"]
+# What a provider may have no place for: tools, pictures in their results, and such.
+OFFERED = ["weather", "clock", "tree", talk.PICTURE, WAV, PDF]
 
 
 def request(protocol: str, name: str, model: str) -> tuple[str, dict]:

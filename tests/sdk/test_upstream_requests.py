@@ -102,14 +102,18 @@ def test_is_valid_where_it_arrives(recorder, recording, provider, protocol, name
     recorder.received.clear()
     answer = raw.ask(running.address, "POST", path, json.dumps(body).encode(), headers)
     assert answer.status == 400, answer.body
-    assert recorder.received, answer.body.decode()
+    if name in asks.MEDIA and not recorder.received:
+        # A question about something that nobody can hear is not asked without it.
+        told = answer.body.decode()
+        assert name in told and ("Anthropic" in told or "Responses" in told), told
+        return
     received = recorder.take()
     read(received)
     asked, arrived = leaves(body), "\n".join(leaves(received.body))
     assert [word for word in asks.WORDS if word in asked and word not in arrived] == []
     if any(word in asked and word not in arrived for word in asks.OFFERED):
         notes = running.receipt(answer.headers["x-portcullis-request-id"], key)["notes"]
-        assert any(note["subject"].startswith("tool") for note in notes), notes
+        assert any(note["subject"].startswith(("tool", "messages.")) for note in notes), notes
 
 
 
