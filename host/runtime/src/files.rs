@@ -16,12 +16,16 @@ pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)
 }
 
-/// Puts a file in place at once.
+/// Puts a file in place at once. When this returns its bytes are on disk: pages that are still to be written cannot be given back
+/// by whoever maps them, which left 25 MB resident after compiling twenty plugins.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    place(path, |file| file.write_all(bytes))
+    place(path, |file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    })
 }
 
-/// As [`write()`]; when this returns it outlives a loss of power.
+/// As [`write()`]; when this returns the file's name outlives a loss of power too.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     place(path, |file| {
         file.write_all(bytes)?;

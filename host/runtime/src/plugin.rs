@@ -145,8 +145,8 @@ impl Plugin {
     pub(crate) fn lease(&self, behalf: &Behalf) -> (Result<Instance, CallError>, Duration) {
         let warm = match self.settings.isolation {
             Isolation::Fresh => None,
-            Isolation::Tenant => self.pool.take(&behalf.tenant),
-            Isolation::Shared => self.pool.take(&Tenant::default()),
+            Isolation::Tenant => self.pool.take(behalf.tenant),
+            Isolation::Shared => self.pool.take(Tenant::default()),
         };
         if let Some(mut instance) = warm {
             instance.store.data_mut().lease(&behalf.request_id);
@@ -164,14 +164,14 @@ impl Plugin {
     }
 
     /// Takes an instance back that came through its calls unharmed.
-    pub(crate) fn put_back(&self, tenant: &Tenant, instance: Instance) {
+    pub(crate) fn put_back(&self, tenant: Tenant, instance: Instance) {
         if !instance.reusable() {
             return;
         }
         let since = instance.used;
         match self.settings.isolation {
             Isolation::Tenant => self.pool.put(tenant, instance, since),
-            Isolation::Shared => self.pool.put(&Tenant::default(), instance, since),
+            Isolation::Shared => self.pool.put(Tenant::default(), instance, since),
             Isolation::Fresh => {}
         }
     }

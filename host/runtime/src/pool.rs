@@ -62,9 +62,9 @@ impl<T> Pool<T> {
     }
 
     /// The instance that was used last, so that what is idle longest stays so and can be trimmed.
-    pub fn take(&self, tenant: &Tenant) -> Option<T> {
+    pub fn take(&self, tenant: Tenant) -> Option<T> {
         let mut shelf = self.shelf();
-        let kept = shelf.kept.get_mut(tenant)?.pop()?;
+        let kept = shelf.kept.get_mut(&tenant)?.pop()?;
         shelf.count -= 1;
         drop(shelf);
         self.idle.idle.fetch_sub(1, Ordering::Relaxed);
@@ -72,28 +72,16 @@ impl<T> Pool<T> {
     }
 
     /// Keeps an instance, or drops it where there are enough.
-    pub fn put(&self, tenant: &Tenant, value: T, now: Instant) {
-        let most_here = if tenant.name.is_empty() { MOST } else { MOST_OF_TENANT };
+    pub fn put(&self, tenant: Tenant, value: T, now: Instant) {
+        let most_here = if tenant.is_nobody() { MOST } else { MOST_OF_TENANT };
         if self.idle.idle.fetch_add(1, Ordering::Relaxed) >= self.limit {
             self.idle.idle.fetch_sub(1, Ordering::Relaxed);
             return;
         }
+        let kept = Kept { value, since: now };
         let mut shelf = self.shelf();
-        let mut surplus = None;
-        if shelf.kept.get(tenant).is_some_and(|kept| kept.len() >= most_here) {
-            surplus = Some(Kept { value, since: now });
-        } else {
-            if shelf.count >= MOST {
-                surplus = shelf.remove_oldest();
-            }
-            match shelf.kept.get_mut(tenant) {
-                Some(kept) => kept.push(Kept { value, since: now }),
-                None => {
-                    shelf.kept.insert(tenant.clone(), vec![Kept { value, since: now }]);
-                }
-            }
-            shelf.count += 1;
-        }
+        let surplus = shelf.put(tenant, kept, most_here);
+        // What is dropped is dropped outside the lock.
         drop(shelf);
         if surplus.is_some() {
             self.idle.idle.fetch_sub(1, Ordering::Relaxed);
@@ -122,11 +110,31 @@ impl<T> Pool<T> {
 }
 
 impl<T> Shelf<T> {
+    /// Answers what there is no room for.
+    fn put(&mut self, tenant: Tenant, kept: Kept<T>, most_here: usize) -> Option<Kept<T>> {
+        if self.count < MOST {
+            let here = self.kept.entry(tenant).or_default();
+            if here.len() >= most_here {
+                return Some(kept);
+            }
+            here.push(kept);
+            self.count += 1;
+            return None;
+        }
+        if self.kept.get(&tenant).is_some_and(|here| here.len() >= most_here) {
+            return Some(kept);
+        }
+        let surplus = self.remove_oldest();
+        self.kept.entry(tenant).or_default().push(kept);
+        self.count += 1;
+        surplus
+    }
+
     fn remove_oldest(&mut self) -> Option<Kept<T>> {
         let (tenant, _) = self
             .kept
             .iter()
-            .filter_map(|(tenant, kept)| Some((tenant.clone(), kept.first()?.since)))
+            .filter_map(|(tenant, kept)| Some((*tenant, kept.first()?.since)))
             .min_by_key(|(_, since)| *since)?;
         let kept = self.kept.get_mut(&tenant)?;
         let oldest = kept.remove(0);
@@ -163,12 +171,12 @@ mod tests {
         let pool = Pool::new(idle.clone(), 1000);
         let start = Instant::now();
         for n in 0..MOST + 1 {
-            pool.put(&tenant(&format!("t{n}")), n, start + Duration::from_secs(n as u64));
+            pool.put(tenant(&format!("t{n}")), n, start + Duration::from_secs(n as u64));
         }
-        assert_eq!(pool.take(&tenant("t0")), None, "made room for the last");
-        assert_eq!(pool.take(&tenant("t1")), Some(1));
+        assert_eq!(pool.take(tenant("t0")), None, "made room for the last");
+        assert_eq!(pool.take(tenant("t1")), Some(1));
         pool.trim(start + Duration::from_secs(10));
-        assert_eq!((pool.take(&tenant("t9")), pool.take(&tenant("t10"))), (None, Some(10)));
+        assert_eq!((pool.take(tenant("t9")), pool.take(tenant("t10"))), (None, Some(10)));
         drop(pool);
         assert_eq!(idle.idle.load(Ordering::Relaxed), 0);
     }
@@ -187,8 +195,8 @@ mod tests {
                 // Tenant 0 stands for everybody.
                 let name = if tenant == 0 { Tenant::default() } else { super::tests::tenant(&tenant.to_string()) };
                 match step {
-                    0 | 1 => pool.put(&name, tenant, now),
-                    _ => prop_assert!(pool.take(&name).is_none_or(|value| value == tenant)),
+                    0 | 1 => pool.put(name, tenant, now),
+                    _ => prop_assert!(pool.take(name).is_none_or(|value| value == tenant)),
                 }
                 prop_assert_eq!(pool.len(), idle.idle.load(Ordering::Relaxed));
                 prop_assert!(pool.len() <= limit.min(MOST));

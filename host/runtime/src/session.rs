@@ -25,22 +25,25 @@ pub struct Behalf {
     pub(crate) request_id: Arc<str>,
 }
 
-/// An organisation, with its hash, which is computed once a request and looked up for every plugin.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tenant {
-    pub hash: u64,
-    pub name: Box<str>,
-}
+/// An organisation, told by 128 bits that a secret of this process makes of its name: computed once a request and
+/// compared for every plugin, twelve times a request, where the name itself would cost 25 ns each. The default is nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tenant(u64, u64);
 
 impl Hash for Tenant {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.0);
     }
 }
 
 impl Tenant {
     pub fn new(name: &str) -> Self {
-        Tenant { hash: KEYS.hash_one(name), name: name.into() }
+        Tenant(KEYS.hash_one((0_u8, name)), KEYS.hash_one((1_u8, name)))
+    }
+
+    /// Whether it stands for everybody.
+    pub fn is_nobody(self) -> bool {
+        self == Tenant::default()
     }
 }
 
@@ -81,7 +84,7 @@ impl Session {
     /// Gives the instance back early; the next call leases one anew.
     pub fn release(&mut self) {
         if let Some(instance) = self.instance.take() {
-            self.plugin.put_back(&self.behalf.tenant, instance);
+            self.plugin.put_back(self.behalf.tenant, instance);
         }
     }
 

@@ -27,7 +27,7 @@ fn cut(body: &str, direction: Direction) -> DocumentTexts {
 }
 
 fn shown(body: &str, direction: Direction) -> Vec<(PlaceKind, String, String)> {
-    cut(body, direction).texts().iter().map(|text| (text.kind, text.at.clone(), text.content.clone())).collect()
+    cut(body, direction).texts().to_vec().into_iter().map(|text| (text.kind, text.at, text.content)).collect()
 }
 
 /// What a guard finds that looks for one word.
@@ -47,7 +47,7 @@ fn find(texts: &[Text], word: &str, replacement: &str) -> Vec<Finding> {
 
 fn masked(body: &str, direction: Direction, word: &str, replacement: &str) -> String {
     let texts = cut(body, direction);
-    texts.splice(body, &find(texts.texts(), word, replacement)).expect("findings fit")
+    texts.splice(body, &find(&texts.texts().to_vec(), word, replacement)).expect("findings fit")
 }
 
 fn replace_strings(value: &mut Value, word: &str, replacement: &str) {
@@ -91,7 +91,7 @@ proptest! {
         let mut expected = Vec::new();
         leaves(&value, &mut expected);
         let texts = DocumentTexts::cut(&body, &TextMap::new(&TextMapSpec::default()).expect("empty"), Direction::Answer);
-        let found: Vec<_> = texts.expect("JSON").texts().iter().map(|text| text.content.clone()).collect();
+        let found: Vec<_> = texts.expect("JSON").texts().to_vec().into_iter().map(|text| text.content).collect();
         prop_assert_eq!(found, expected);
     }
 
@@ -110,7 +110,8 @@ proptest! {
         let sound = serde_json::from_str::<serde::de::IgnoredAny>(&body);
         prop_assert_eq!(texts.is_ok(), sound.is_ok(), "{:?} {:?}", texts, sound);
         let (Ok(texts), Ok(Value::Array(items))) = (texts, serde_json::from_str(&body)) else { return Ok(()) };
-        let found: Vec<&str> = texts.texts().iter().map(|text| text.content.as_str()).collect();
+        let shown = texts.texts().to_vec();
+        let found: Vec<&str> = shown.iter().map(|text| text.content.as_str()).collect();
         let expected: Vec<&str> = items.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).collect();
         prop_assert_eq!(found, expected);
     }

@@ -125,7 +125,7 @@ fn guarded(map: Arc<TextMap>, wire: &str, mask: &str, choices: &mut Choices) -> 
         let take = (choices.below(4) as usize).min(left.len());
         let batch: Vec<Frame> = left.drain(..take).collect();
         let last = left.is_empty();
-        let shown = texts.cut(batch, last);
+        let shown = texts.cut(batch, last).to_vec();
         for text in &shown {
             assert!(text.released <= 64 && text.content.is_char_boundary(text.released as usize));
             assert!(!last || !text.open);
@@ -346,7 +346,7 @@ fn detail(choice: usize, index: usize, text: &str) -> String {
 }
 
 fn step(texts: &mut StreamTexts, wire: &str, last: bool) -> (Vec<Text>, Resolved) {
-    let shown = texts.cut(frames(wire), last);
+    let shown = texts.cut(frames(wire), last).to_vec();
     let (findings, holds) = inspect(&shown, "*");
     (shown.clone(), texts.resolve(&findings, &holds).expect("findings fit"))
 }
@@ -497,11 +497,11 @@ fn text_that_is_no_json_is_read_too() {
 fn numbers_in_arguments_are_read_whole_and_masked_as_strings() {
     let frame = |text: &str| format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"partial_json\":{text}}}}}\n\n");
     let mut texts = StreamTexts::new(messages(), StreamLimits::default());
-    let shown = texts.cut(frames(&frame(r#""{\"card\": 41111111""#)), false);
+    let shown = texts.cut(frames(&frame(r#""{\"card\": 41111111""#)), false).to_vec();
     assert_eq!(shown[0].content, "{\"card\": ");
     let resolved = texts.resolve(&[], &[]).expect("fits");
     assert_eq!(written(&resolved), frame(r#""{\"card\": ""#));
-    let shown = texts.cut(frames(&frame(r#""11111111}""#)), false);
+    let shown = texts.cut(frames(&frame(r#""11111111}""#)), false).to_vec();
     assert_eq!(shown[0].content, "{\"card\": 4111111111111111}");
     let start = "{\"card\": ".len() as u32;
     let finding = Finding { text: 0, start, end: start + 16, kind: "card".into(), replacement: Some("[card]".into()) };
@@ -513,7 +513,7 @@ fn numbers_in_arguments_are_read_whole_and_masked_as_strings() {
 fn structure_is_never_replaced() {
     let frame = |text: &str| format!("data: {{\"type\":\"d\",\"index\":0,\"delta\":{{\"partial_json\":{text}}}}}\n\n");
     let mut texts = StreamTexts::new(messages(), StreamLimits::default());
-    let shown = texts.cut(frames(&frame(r#""{\"a\":\"b\",\"c\":true,\"d\":12 }""#)), true);
+    let shown = texts.cut(frames(&frame(r#""{\"a\":\"b\",\"c\":true,\"d\":12 }""#)), true).to_vec();
     let end = shown[0].content.len() as u32;
     let finding = Finding { text: 0, start: 0, end, kind: "all".into(), replacement: Some("\"".into()) };
     let resolved = texts.resolve(&[finding], &[]).expect("fits");
@@ -525,7 +525,7 @@ fn too_much_held_is_an_overflow_and_can_be_redacted() {
     let limits = StreamLimits { max_held_bytes: 8, context_bytes: 4 };
     let mut texts = StreamTexts::new(chat(), limits);
     let hold_all = |texts: &mut StreamTexts, wire: &str| {
-        let shown = texts.cut(frames(wire), false);
+        let shown = texts.cut(frames(wire), false).to_vec();
         let holds: Vec<_> =
             (0..shown.len() as u32).map(|text| Hold { text, start: shown[text as usize].released }).collect();
         (shown, texts.resolve(&[], &holds).expect("fits"))
@@ -579,7 +579,7 @@ fn other_framings_are_spliced_too() {
         let (mut splitter, mut list) = (framing.splitter(), Vec::new());
         splitter.push(&wire.into(), &mut list).expect("well framed");
         let mut texts = StreamTexts::new(messages(), StreamLimits::default());
-        let (findings, holds) = inspect(&texts.cut(list, true), "*");
+        let (findings, holds) = inspect(&texts.cut(list, true).to_vec(), "*");
         let resolved = texts.resolve(&findings, &holds).expect("fits");
         let (mut again, mut list) = (framing.splitter(), Vec::new());
         for bytes in &resolved.frames {

@@ -34,7 +34,7 @@ impl Exchange {
                 guard::Direction::Answer => (Arc::clone(&self.route.answer_texts), texts::Direction::Answer),
             };
             let mut document = cut_document(current, &map, cut)?;
-            let texts = to_guard(&document.take_texts());
+            let texts = to_guard(document.take_texts());
             let Some(inspection) = self.inspect(&plugin, direction, Vec::new(), texts)? else { continue };
             let findings = from_guard(inspection.findings);
             if findings.iter().any(|finding| finding.replacement.is_some()) {
@@ -125,12 +125,11 @@ fn cut_document(document: &str, map: &TextMap, direction: texts::Direction) -> R
     })
 }
 
-pub(super) fn to_guard(texts: &[texts::Text]) -> guard::Texts {
+pub(super) fn to_guard(texts: texts::Texts) -> guard::Texts {
     use guard::PlaceKind as To;
     use texts::PlaceKind as From;
-    let mut packed = guard::Texts::with_capacity(texts.len(), texts.iter().map(|text| text.content.len()).sum());
-    for text in texts {
-        let kind = match text.kind {
+    let spans = texts.spans.iter().map(|span| guard::Text {
+        kind: match span.kind {
             From::Text => To::Text,
             From::Reasoning => To::Reasoning,
             From::Refusal => To::Refusal,
@@ -138,10 +137,13 @@ pub(super) fn to_guard(texts: &[texts::Text]) -> guard::Texts {
             From::Value => To::Value,
             From::Key => To::Key,
             From::Number => To::Number,
-        };
-        packed.push(kind, &text.at, &text.content, text.released, text.open);
-    }
-    packed
+        },
+        place_end: span.place_end,
+        content_end: span.content_end,
+        released: span.released,
+        open: span.open,
+    });
+    guard::Texts { list: spans.collect(), contents: texts.contents, places: texts.places }
 }
 
 pub(super) fn from_guard(findings: Vec<guard::Finding>) -> Vec<texts::Finding> {

@@ -93,7 +93,7 @@ impl GuardedStream {
         if !texts.is_empty() {
             let state = std::mem::take(&mut self.state);
             if let Some(inspection) =
-                exchange.inspect(&self.plugin, guard::Direction::Answer, state, to_guard(&texts))?
+                exchange.inspect(&self.plugin, guard::Direction::Answer, state, to_guard(texts))?
             {
                 self.state = inspection.state;
                 holds = inspection.holds;

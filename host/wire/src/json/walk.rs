@@ -156,14 +156,19 @@ impl Place<'_> {
 
     pub(crate) fn pointer(&self) -> String {
         let mut out = String::with_capacity(self.levels.len() * 12 + SHORT_KEY);
+        self.write_pointer(&mut out);
+        out
+    }
+
+    /// Adds the pointer to what is written already.
+    pub(crate) fn write_pointer(&self, out: &mut String) {
         for level in self.levels {
             if level.object {
-                push_key(self.body, &level.key, &mut out);
+                push_key(self.body, &level.key, out);
             } else {
-                push_index(level.index, &mut out);
+                push_index(level.index, out);
             }
         }
-        out
     }
 
     /// Where the innermost container starts, zero at the root.

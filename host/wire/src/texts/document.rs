@@ -9,7 +9,7 @@ use super::derived::Derived;
 use super::findings::{SpliceError, by_text};
 use super::map::{Role, TextKind, TextMap};
 use super::spot::{Cut, Form, Spot, is_long_number, telling_key};
-use super::{Finding, PlaceKind, Text};
+use super::{Finding, PlaceKind, Texts};
 
 /// Which way a document goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Direction {
 /// A document's texts and where each stands.
 #[derive(Debug)]
 pub struct DocumentTexts {
-    texts: Vec<Text>,
+    texts: Texts,
     spots: Vec<Spot>,
     derived: Vec<Derived>,
 }
@@ -39,12 +39,12 @@ impl DocumentTexts {
         Ok(Self { texts: cut.texts, spots: cut.spots, derived })
     }
 
-    pub fn texts(&self) -> &[Text] {
+    pub fn texts(&self) -> &Texts {
         &self.texts
     }
 
     /// The texts, to be given away without a copy; splicing does not need them.
-    pub fn take_texts(&mut self) -> Vec<Text> {
+    pub fn take_texts(&mut self) -> Texts {
         std::mem::take(&mut self.texts)
     }
 
@@ -121,7 +121,7 @@ impl Visitor for Cutter<'_> {
         }
         if let Some(name) = telling_key(place.body(), key) {
             let spot = Spot { outer: None, form: Form::Key { object: place.container() }, range: key.with_quotes() };
-            self.cut.push(PlaceKind::Key, place.pointer(), name, spot);
+            self.cut.push_here(PlaceKind::Key, place, &name, spot);
         }
     }
 
@@ -130,7 +130,7 @@ impl Visitor for Cutter<'_> {
         let body = place.body();
         if self.direction == Direction::Request && kind == Kind::Number && is_long_number(&body[range.clone()]) {
             let spot = Spot { outer: None, form: Form::Number, range: range.clone() };
-            self.cut.push(PlaceKind::Number, place.pointer(), body[range].to_owned(), spot);
+            self.cut.push_here(PlaceKind::Number, place, &body[range], spot);
         }
     }
 
@@ -156,9 +156,9 @@ impl Visitor for Cutter<'_> {
         let (range, text) = string.text()?;
         self.note_derived(place, &range);
         if json && !text.is_empty() {
-            self.cut.push_json_string(text, place.pointer(), range);
+            self.cut.push_json_string(text, &place.pointer(), range);
         } else if !text.is_empty() {
-            self.cut.push(kind, place.pointer(), text.to_owned(), Spot::string(range));
+            self.cut.push_here(kind, place, text, Spot::string(range));
         }
         Ok(())
     }

@@ -10,12 +10,14 @@ mod document;
 mod findings;
 mod frame;
 mod map;
+mod packed;
 mod spot;
 mod stream;
 
 pub use document::{Direction, DocumentTexts};
 pub use findings::SpliceError;
 pub use map::{ChannelEndSpec, ChannelSpec, ConditionSpec, MapError, TextKind, TextMap, TextMapSpec};
+pub use packed::{Span, Texts};
 pub use stream::{Resolved, StreamLimits, StreamTexts};
 
 /// What kind of place a text stands in.

@@ -9,7 +9,7 @@ use crate::json::{
 };
 
 use super::findings::{SpliceError, replaced, replacements};
-use super::{Finding, PlaceKind, Text};
+use super::{Finding, PlaceKind, Texts};
 
 /// A number of so many digits can be a card, a phone or an account.
 const LONG_NUMBER: usize = 9;
@@ -117,33 +117,43 @@ pub(super) struct KeyChange {
 /// Texts and their spots, as a walk finds them.
 #[derive(Debug, Default)]
 pub(super) struct Cut {
-    pub(super) texts: Vec<Text>,
+    pub(super) texts: Texts,
     pub(super) spots: Vec<Spot>,
 }
 
 impl Cut {
     /// With room for what a body of so many bytes mostly has.
     pub(super) fn with_room(bytes: usize) -> Self {
-        let texts = (bytes / 64).clamp(4, 64);
-        Self { texts: Vec::with_capacity(texts), spots: Vec::with_capacity(texts) }
+        let texts = Texts::with_room(bytes);
+        let spots = Vec::with_capacity(texts.spans.capacity());
+        Self { texts, spots }
     }
 
-    pub(super) fn push(&mut self, kind: PlaceKind, at: String, content: String, spot: Spot) {
-        self.texts.push(Text { kind, at, content, released: 0, open: false });
+    /// Adds a text at this place of the document.
+    #[inline]
+    pub(super) fn push_here(&mut self, kind: PlaceKind, place: &Place<'_>, content: &str, spot: Spot) {
+        place.write_pointer(&mut self.texts.places);
+        self.texts.push_placed(kind, content, 0, false);
+        self.spots.push(spot);
+    }
+
+    pub(super) fn push(&mut self, kind: PlaceKind, at: &str, content: &str, spot: Spot) {
+        self.texts.places.push_str(at);
+        self.texts.push_placed(kind, content, 0, false);
         self.spots.push(spot);
     }
 
     /// A string literal whose text is itself JSON: its leaves, or the whole where it is none.
-    pub(super) fn push_json_string(&mut self, text: &str, at: String, literal: Range<usize>) {
-        let mut inner = Inner { cut: Self::default(), outer: &literal, at: &at };
+    pub(super) fn push_json_string(&mut self, text: &str, at: &str, literal: Range<usize>) {
+        let mut inner = Inner { cut: Self::default(), outer: &literal, at };
         match walk(text, &PatternSet::default(), &mut inner) {
             Ok(()) => {
                 let Inner { mut cut, .. } = inner;
-                self.texts.append(&mut cut.texts);
+                self.texts.append(&cut.texts);
                 self.spots.append(&mut cut.spots);
             }
             Err(_) if text.is_empty() => {}
-            Err(_) => self.push(PlaceKind::ToolArguments, at, text.to_owned(), Spot::string(literal)),
+            Err(_) => self.push(PlaceKind::ToolArguments, at, text, Spot::string(literal)),
         }
     }
 }
@@ -156,10 +166,10 @@ struct Inner<'i> {
 }
 
 impl Inner<'_> {
-    fn push(&mut self, place: &Place<'_>, content: String, form: Form, range: Range<usize>) {
-        let at = [self.at, &place.pointer()].concat();
+    fn push(&mut self, place: &Place<'_>, content: &str, form: Form, range: Range<usize>) {
         let spot = Spot { outer: Some(self.outer.clone()), form, range };
-        self.cut.push(PlaceKind::ToolArguments, at, content, spot);
+        self.cut.texts.places.push_str(self.at);
+        self.cut.push_here(PlaceKind::ToolArguments, place, content, spot);
     }
 }
 
@@ -168,7 +178,7 @@ impl Visitor for Inner<'_> {
 
     fn key(&mut self, place: &Place<'_>, key: &Literal) {
         if let Some(name) = telling_key(place.body(), key) {
-            self.push(place, name, Form::Key { object: place.container() }, key.with_quotes());
+            self.push(place, &name, Form::Key { object: place.container() }, key.with_quotes());
         }
     }
 
@@ -176,7 +186,7 @@ impl Visitor for Inner<'_> {
         let body = place.body();
         match kind {
             Kind::Number if is_long_number(&body[range.clone()]) => {
-                self.push(place, body[range.clone()].to_owned(), Form::Number, range);
+                self.push(place, &body[range.clone()], Form::Number, range);
             }
             _ => {}
         }
@@ -185,7 +195,7 @@ impl Visitor for Inner<'_> {
     fn string(&mut self, place: &Place<'_>, string: StringAhead<'_, '_>) -> Result<(), ScanError> {
         let (range, text) = string.text()?;
         if !text.is_empty() {
-            self.push(place, text.to_owned(), Form::String, range);
+            self.push(place, text, Form::String, range);
         }
         Ok(())
     }
@@ -217,7 +227,7 @@ static CLASSES: [u8; 256] = {
 
 /// The key's name if it can tell something about a person: if it is not a plain identifier as schemas have them (ASCII
 /// letters, digits, `_`, `$`; at most 32 bytes and four digits; with a lower-case letter where longer than 12).
-pub(super) fn telling_key(body: &str, key: &Literal) -> Option<String> {
+pub(super) fn telling_key<'b>(body: &'b str, key: &Literal) -> Option<Cow<'b, str>> {
     let raw = &body[key.inside.clone()];
     let identifier = raw.len() <= 32 && {
         let (mut digits, mut classes) = (0, 0);
@@ -228,5 +238,5 @@ pub(super) fn telling_key(body: &str, key: &Literal) -> Option<String> {
         }
         classes & OTHER == 0 && digits <= 4 && (classes & LOWER != 0 || raw.len() <= 12)
     };
-    if identifier { None } else { Some(unescape(raw).into_owned()) }
+    if identifier { None } else { Some(unescape(raw)) }
 }

@@ -21,7 +21,7 @@ use super::findings::{SpliceError, by_text, hold, replacements};
 use super::frame::{FrameRead, FrameString};
 use super::map::TextMap;
 use super::spot::{Cut, Form, Spot};
-use super::{Finding, Hold, PlaceKind, Text};
+use super::{Finding, Hold, PlaceKind, Texts};
 
 /// How much of a stream is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl StreamTexts {
     ///
     /// # Panics
     /// The batch before was not resolved.
-    pub fn cut(&mut self, frames: Vec<Frame>, last: bool) -> Vec<Text> {
+    pub fn cut(&mut self, frames: Vec<Frame>, last: bool) -> Texts {
         assert!(self.batch.is_none(), "each cut is resolved before the next");
         let mut batch = Batch::default();
         for frame in frames {
@@ -135,7 +135,7 @@ impl StreamTexts {
         for run in &mut batch.runs {
             if let Some(text) = run.show() {
                 run.text = Some(texts.len() as u32);
-                texts.push(text);
+                texts.push(&text);
             }
         }
         batch.texts = texts.len();
@@ -183,7 +183,7 @@ impl StreamTexts {
                 if data != "[DONE]" {
                     let text = batch.cut.texts.len() as u32;
                     let spot = Spot { outer: None, form: Form::Plain, range: 0..data.len() };
-                    batch.cut.push(PlaceKind::Value, String::new(), data.to_owned(), spot);
+                    batch.cut.push(PlaceKind::Value, "", data, spot);
                     cut.leaves.push(Leaf { range: 0..data.len(), texts: text..text + 1 });
                 }
             }
@@ -205,10 +205,10 @@ impl StreamTexts {
         let first = batch.cut.texts.len() as u32;
         if string.json {
             let text = unescape(&literal[1..literal.len() - 1]);
-            batch.cut.push_json_string(&text, string.at.clone(), 0..literal.len());
+            batch.cut.push_json_string(&text, &string.at, 0..literal.len());
         } else {
-            let content = unescape(&literal[1..literal.len() - 1]).into_owned();
-            batch.cut.push(PlaceKind::Value, string.at.clone(), content, Spot::string(0..literal.len()));
+            let content = unescape(&literal[1..literal.len() - 1]);
+            batch.cut.push(PlaceKind::Value, &string.at, &content, Spot::string(0..literal.len()));
         }
         let texts = first..batch.cut.texts.len() as u32;
         if literal.len() <= MAX_KNOWN_LENGTH {
