@@ -108,6 +108,23 @@ fn through_an_openai_client() {
     expect(openai_turn(answer["choices"][0]["message"].clone()), "whole");
 }
 
+/// Clients that were written for Google's own endpoint of this protocol return `extra_content` and know no `reasoning_details`.
+#[test]
+fn through_an_openai_client_of_googles_own_endpoint() {
+    let answer = openai().encode_response(&context(), &reply("chat"), whole()).expect("an answer");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let mut message = answer["choices"][0]["message"].clone();
+    message.as_object_mut().expect("a message").remove("reasoning_details").expect("details");
+    assert_eq!(message["tool_calls"][0]["extra_content"], json!({"google": {"thought_signature": CALL}}));
+    assert_eq!(message["tool_calls"][1].get("extra_content"), None);
+    let (model, _) = upstream(openai_turn(message));
+    let mut expected = parts();
+    expected.as_array_mut().unwrap().remove(0);
+    // The text's own is nowhere else.
+    expected[0].as_object_mut().unwrap().remove("thoughtSignature");
+    assert_eq!(model, expected);
+}
+
 #[test]
 fn through_an_openai_client_s_stream() {
     let frames =

@@ -29,6 +29,9 @@ pub struct Config {
     reasoning_request: Asking,
     /// Whether reasoning may stand between `<think>` tags at the beginning of the text, as it does without a reasoning parser. Default true.
     think_tags: bool,
+    /// Whether tool calls may have Gemini's `extra_content.google.thought_signature`, as Google's own endpoint of this protocol wants them
+    /// back. Default false.
+    thought_signatures: bool,
     /// Further members of a request that the server refuses; they are left out with a note. `messages/name` is that of a message.
     refused: Vec<String>,
 }
@@ -77,6 +80,7 @@ impl Default for Config {
             reasoning_history: Returns::ReasoningContent,
             reasoning_request: Asking::ReasoningEffort,
             think_tags: true,
+            thought_signatures: false,
             refused: Vec::new(),
         }
     }
@@ -122,6 +126,8 @@ impl Config {
             documents: Documents::File,
             refused: self.refused.into_iter().map(Cow::Owned).collect(),
             think_tags: self.think_tags,
+            thought_signatures: self.thought_signatures,
+            ..Compat::default()
         })
     }
 }

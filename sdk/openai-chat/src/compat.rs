@@ -38,6 +38,8 @@ pub struct Compat {
     pub refused: Vec<Cow<'static, str>>,
     /// Reasoning stands between `<think>` tags at the beginning of the text.
     pub think_tags: bool,
+    /// Whether calls may say `extra_content.google.thought_signature`, which servers that are not Google's may refuse.
+    pub thought_signatures: bool,
     /// What the names of models begin with whose `cache_write_tokens` stand beside the prompt's tokens and are no part of them.
     pub writes_beside: Option<&'static str>,
 }
@@ -61,6 +63,7 @@ impl Default for Compat {
             bare_audio: false,
             refused: Vec::new(),
             think_tags: false,
+            thought_signatures: false,
             writes_beside: None,
         }
     }

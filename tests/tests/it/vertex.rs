@@ -98,7 +98,10 @@ async fn both_protocols_reach_claude_whole_and_streamed() {
     let beta = [("anthropic-beta", "context-management-2025-06-27"), ("anthropic-version", "2023-06-01")];
     let answer = client.post_with("/v1/messages", &beta, request.to_string()).await.ok();
     let told = answer.json();
-    assert_eq!((&told["content"][0]["text"], &told["usage"]["cache_read_input_tokens"]), (&json!("Hello."), &json!(10)));
+    assert_eq!(
+        (&told["content"][0]["text"], &told["usage"]["cache_read_input_tokens"]),
+        (&json!("Hello."), &json!(10))
+    );
     let receipt = client.receipt(&answer.id()).await;
     // Claude Sonnet 4.5 by Google's list, in nano-USD: 1,000 tokens in, 100 out, 10 read.
     assert_eq!(receipt["cost"]["total_nano"], 1000 * 3_000 + 100 * 15_000 + 10 * 300, "{receipt}");

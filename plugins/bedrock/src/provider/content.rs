@@ -86,7 +86,7 @@ fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'
     }
     let foreign = part.carry.iter().filter(|field| !field.name.starts_with(CARRY));
     for field in foreign {
-        encoding.notes.dropped(&field.name);
+        encoding.notes.foreign(&field.name);
     }
     for field in &part.extra {
         encoding.notes.dropped(&format!("content.{}", field.name));

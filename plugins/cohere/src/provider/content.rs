@@ -14,7 +14,7 @@ const NO_OUTPUT: &str = "(no output)";
 /// What a part has that nobody will read.
 pub fn left_over(part: &Part, notes: &mut Notes) {
     for field in part.carry.iter().filter(|field| !field.name.starts_with(CARRY)) {
-        notes.dropped(&field.name);
+        notes.foreign(&field.name);
     }
     for field in part.extra.iter().filter(|field| field.value != "null") {
         notes.dropped(&format!("content.{}", field.name));

@@ -65,7 +65,7 @@ fn role(role: Role) -> &'static str {
 
 fn left_over(part: &Part, notes: &mut Notes) {
     for field in &part.carry {
-        notes.dropped(&field.name);
+        notes.foreign(&field.name);
     }
     for field in part.extra.iter().filter(|field| field.value != "null") {
         notes.dropped(&format!("content.{}", field.name));

@@ -113,7 +113,7 @@ fn members(writer: &mut Writer, carry: &[Field], extra: &[Field], native: bool, 
     for field in carry {
         match field.name.strip_prefix(CARRY) {
             Some(name) => writer.member_raw(name, &field.value),
-            None => notes.dropped(&field.name),
+            None => notes.foreign(&field.name),
         }
     }
     for field in extra {

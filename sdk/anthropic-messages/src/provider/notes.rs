@@ -17,6 +17,11 @@ impl Notes {
         self.add("dropped", subject);
     }
 
+    /// What another provider wants to see again: a proof of its own, or something that is lost.
+    pub fn foreign(&mut self, name: &str) {
+        self.add(if name.ends_with("-signature") { "signature-dropped" } else { "dropped" }, name);
+    }
+
     /// It crossed as something near.
     pub fn approximated(&mut self, subject: &str) {
         self.add("approximated", subject);

@@ -14,7 +14,7 @@ use portcullis_plugin::json::Writer;
 
 use crate::compat::{Compat, Documents, History};
 use crate::wire::content::write_cache;
-use crate::wire::message::{RAW_CALL, write_call};
+use crate::wire::message::{RAW_CALL, THOUGHT_SIGNATURE, write_call, write_thought_signature};
 use crate::wire::{FORMAT, is_nested, media, reasoning, write_fields, write_nested};
 
 /// The text of a tool's result that consists of what text cannot hold.
@@ -263,6 +263,11 @@ impl<'a> Messages<'a> {
         );
         if self.own {
             write_fields(self.writer, &part.extra);
+        }
+        if self.compat.thought_signatures {
+            write_thought_signature(self.writer, &part.carry);
+        } else if part.carry.iter().any(|field| field.name == THOUGHT_SIGNATURE) {
+            note(self.notes, "signature-dropped", "tool_calls".to_owned());
         }
         self.writer.end_object();
     }

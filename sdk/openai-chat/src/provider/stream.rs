@@ -17,7 +17,7 @@ use super::{call_id, finish, tidy};
 use crate::compat::Compat;
 use crate::wire::content::Content;
 use crate::wire::error::WireError;
-use crate::wire::message::{Function, LEGACY_CALL, Message, ToolCall};
+use crate::wire::message::{Function, LEGACY_CALL, Message, ToolCall, take_thought_signature};
 use crate::wire::reasoning::{self, Detail};
 use crate::wire::{Completion, FORMAT, WireChoice};
 use crate::{CUSTOM_TOOL, REASONING_FORMAT};
@@ -400,8 +400,9 @@ impl Writer<'_> {
         }
     }
 
-    fn call(&mut self, position: u32, wire: ToolCall) -> Result<(), Failure> {
+    fn call(&mut self, position: u32, mut wire: ToolCall) -> Result<(), Failure> {
         self.end_thinking();
+        let signed = take_thought_signature(&mut wire.extra);
         let id = wire.id.filter(|id| !id.is_empty());
         let (custom, name, arguments) = match (wire.function, wire.custom) {
             (Some(Function { name, arguments, .. }), _) => (false, name, arguments.map(|arguments| arguments.0)),
@@ -435,6 +436,9 @@ impl Writer<'_> {
         }
         if let (None, Some(name)) = (self.choice.calls[at].part, name) {
             self.start_call(at, name, index == LEGACY_INDEX);
+        }
+        if let (Some(part), Some(signed)) = (self.choice.calls[at].part, signed) {
+            self.events.push(Event::Carry(Carried { at: self.at(part), fields: vec![signed] }));
         }
         let Some(arguments) = arguments.filter(|arguments| !arguments.is_empty()) else { return Ok(()) };
         let call = &mut self.choice.calls[at];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use portcullis_plugin::ir::{Content as Ir, Field, Part, RawItem, ToolCall as IrCall};
-use portcullis_plugin::json::Writer;
+use portcullis_plugin::json::{self, Writer};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -51,6 +51,40 @@ pub const LEGACY_CALL: &str = "openai.function-call";
 
 /// The `carry` field that tells a tool call of a kind not modelled from a content part of one.
 pub const RAW_CALL: &str = "openai.tool-call";
+
+/// The `carry` field of a part that Gemini signed, as the contract's example has it. A call says it as Google's own endpoint of this
+/// protocol does, in `extra_content.google.thought_signature` (<https://ai.google.dev/gemini-api/docs/thought-signatures>, "OpenAI
+/// compatibility").
+pub const THOUGHT_SIGNATURE: &str = "gemini.thought-signature";
+
+/// Where a call has what a provider adds of its own.
+const EXTRA_CONTENT: &str = "extra_content";
+
+/// Takes Gemini's signature out of a call's members, and says it as a `carry` field. An empty one, which a guard leaves of what it
+/// changed, is none. What else another provider may say there stays.
+pub fn take_thought_signature(extra: &mut Vec<Field>) -> Option<Field> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Extra {
+        google: Google,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Google {
+        thought_signature: String,
+    }
+    let at = extra.iter().position(|field| field.name == EXTRA_CONTENT)?;
+    let own = json::from_str::<Extra>(&extra[at].value).ok()?.google.thought_signature;
+    extra.remove(at);
+    (!own.is_empty()).then(|| Field::new(THOUGHT_SIGNATURE, json::quote(&own)))
+}
+
+/// Writes the signature that a call carries, where it does, into the call's object.
+pub fn write_thought_signature(writer: &mut Writer, carry: &[Field]) {
+    if let Some(field) = carry.iter().find(|field| field.name == THOUGHT_SIGNATURE) {
+        writer.member_raw(EXTRA_CONTENT, &format!(r#"{{"google":{{"thought_signature":{}}}}}"#, field.value));
+    }
+}
 
 /// Arguments: JSON in a string, or, from some compatible servers, the object itself.
 #[derive(Debug, Default)]
@@ -127,7 +161,8 @@ impl Message {
 }
 
 impl ToolCall {
-    fn into_part(self, call_id: impl FnOnce() -> String) -> Result<Part, &'static str> {
+    fn into_part(mut self, call_id: impl FnOnce() -> String) -> Result<Part, &'static str> {
+        let signed = take_thought_signature(&mut self.extra);
         let call = match (self.function, self.custom) {
             (Some(function), _) => IrCall {
                 id: self.id.filter(|id| !id.is_empty()).unwrap_or_else(call_id),
@@ -144,7 +179,7 @@ impl ToolCall {
             (None, None) => {
                 let kind = self.kind.ok_or("function")?;
                 let mut members: Vec<Field> =
-                    self.id.map(|id| Field::new("id", portcullis_plugin::json::quote(&id))).into_iter().collect();
+                    self.id.map(|id| Field::new("id", json::quote(&id))).into_iter().collect();
                 members.extend(self.extra);
                 let value = rebuild(Some(&kind), None, &members);
                 let mut part = Part::new(Ir::Other(RawItem { format: FORMAT.to_owned(), kind, value }));
@@ -152,7 +187,7 @@ impl ToolCall {
                 return Ok(part);
             }
         };
-        Ok(Part { content: Ir::ToolCall(call), cache: None, carry: Vec::new(), extra: self.extra })
+        Ok(Part { content: Ir::ToolCall(call), cache: None, carry: signed.into_iter().collect(), extra: self.extra })
     }
 }
 
@@ -203,6 +238,25 @@ mod tests {
         );
         assert!(matches!(&parts[0].content, Ir::Reasoning(reasoning) if reasoning.text == "hm"));
         assert_eq!(parts[1].content, Ir::Text("4".into()));
+    }
+
+    #[test]
+    fn a_signature_is_carried_and_what_else_stands_there_stays() {
+        let call = |extra: &str| {
+            let json = format!(r#"{{"tool_calls":[{{"id":"c","function":{{"name":"f"}},"extra_content":{extra}}}]}}"#);
+            let part = parts(&json).remove(0);
+            let mut writer = Writer::new();
+            writer.begin_object();
+            write_thought_signature(&mut writer, &part.carry);
+            writer.end_object();
+            (writer.finish(), part.extra.len())
+        };
+        let signed = r#"{"google":{"thought_signature":"A\"B"}}"#;
+        assert_eq!(call(signed), (format!(r#"{{"extra_content":{signed}}}"#), 0));
+        assert_eq!(call(r#"{"google":{"thought_signature":""}}"#), ("{}".to_owned(), 0));
+        for other in ["null", "{}", r#"{"google":{"thought_signature":"A","more":1}}"#, r#"{"other":{}}"#] {
+            assert_eq!(call(other), ("{}".to_owned(), 1), "{other}");
+        }
     }
 
     #[test]
