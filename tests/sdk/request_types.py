@@ -60,6 +60,17 @@ def anthropic(received: Received):
     force(ANTHROPIC.validate_python((without(received.body, {"temperature", "top_p", "top_k"}),)))
 
 
+def claude_on_vertex(received: Received):
+    """As the SDK's client for it makes of a message's parameters (`anthropic/lib/vertex`)."""
+    path, _, method = received.path.rpartition(":")
+    assert method == ("streamRawPredict" if received.body.get("stream") else "rawPredict"), received.path
+    assert "model" not in received.body and received.body["anthropic_version"] == "vertex-2023-10-16"
+    place, _, model = path.rpartition("/models/")
+    assert place.endswith("/publishers/anthropic") and model, received.path
+    body = without(received.body, {"temperature", "top_p", "top_k", "anthropic_version"})
+    force(ANTHROPIC.validate_python(({**body, "model": model},)))
+
+
 class GeminiRequest(pydantic.BaseModel):
     """The SDK has types of all members and none of the whole (<https://ai.google.dev/api/generate-content>)."""
 

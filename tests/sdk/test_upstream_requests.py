@@ -39,6 +39,7 @@ PROVIDERS = {
     # Which OpenAI has at its Responses endpoint alone.
     "responses": ("gpt-5-pro", request_types.responses),
     "anthropic": ("claude-sonnet-4-5", request_types.anthropic),
+    "anthropic-vertex": ("claude-sonnet-4-6", request_types.claude_on_vertex),
     "gemini": ("gemini-2.5-flash", request_types.gemini),
     "vertex": ("gemini-2.5-flash", request_types.gemini),
     "mistral": ("mistral-medium-latest", request_types.mistral),
@@ -50,7 +51,8 @@ PROVIDERS = {
     },
 }
 PLUGINS = {"nova": "bedrock", "responses": "openai", "vertex": "gemini"}
-BASES = {"vertex": "/v1/projects/p/locations/global/publishers/google"}
+PROJECT = "/v1/projects/p/locations/global"
+BASES = {"vertex": f"{PROJECT}/publishers/google", "anthropic-vertex": f"{PROJECT}/publishers/anthropic"}
 CASES = [(protocol, name) for protocol, all_of_it in asks.ALL.items() for name in all_of_it]
 
 
