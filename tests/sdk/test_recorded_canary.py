@@ -92,6 +92,8 @@ class Run:
         text = f"[routing]\nattempts = 1\nbreaker_failures = 1000000\n[pricing]\nunknown = 'alarm'\n{CONFIGURATION}"
         for name, (plugin, base, _) in PROVIDERS.items():
             text += f'[providers.{name}]\nplugin = "{plugin}"\nbase_url = "{address}{base}"\nmodels = ["rec-00000", "*"]\nonly = ["none"]\n'
+            # Recorded requests name files of the account that they were recorded with.
+            text += "shared_objects = true\n"
         self.gateway = gateway.serve(folder / "gateway", text, plugins)
         self.key = self.gateway.key()["key"]
         # Any answer does for a request in another protocol.
@@ -120,6 +122,8 @@ class Run:
             path, sent["model"] = "/v1/responses", model
             # A conversation of which the gateway knows nothing is refused, and the caller told its own id.
             sent.pop("previous_response_id", None)
+            # Nor is one answered that the provider would have to keep.
+            sent.pop("background", None)
         return ask(self.gateway.address, self.key, path, json.dumps(sent))
 
     def stop(self):
