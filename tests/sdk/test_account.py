@@ -2,14 +2,19 @@
 their own, and hand them on."""
 
 import json
+import types
 
 import httpx2
 import pytest
+from google import genai
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 import talk
 from talk import user
 
 ASKED = [user("Hello")]
+RESPONSE_EVENT = TypeAdapter(ResponseStreamEvent)
 BODY = {"x-portcullis-metadata": "body"}
 
 
@@ -73,6 +78,58 @@ def test_anthropic_stream(anthropic_client, demo, key, provider):
     assert delta.type == "message_delta"
     receipt = demo.receipt(delta.model_extra["x-llm-gateway"]["request_id"], key)
     check(delta.model_extra, delta.usage, receipt, provider)
+
+
+def test_responses(openai_client, demo, key, provider, stream):
+    request = {"model": f"{provider}/demo", "input": "Hello", "extra_headers": BODY}
+    if stream:
+        events = list(openai_client.responses.create(stream=True, **request))
+        for event in events:
+            RESPONSE_EVENT.validate_python(event.to_dict())
+        told = [event for event in events if "x-llm-gateway" in getattr(event, "response", event).model_extra]
+        assert told == events[-1:] and told[0].type == "response.completed"
+        answer = told[0].response
+    else:
+        raw = openai_client.responses.with_raw_response.create(**request)
+        answer = Response.model_validate_json(raw.content, strict=True)
+    extra = {"metadata": answer.metadata, **answer.model_extra}
+    check(extra, answer.usage, demo.receipt(extra["x-llm-gateway"]["request_id"], key), provider)
+
+
+@pytest.fixture(scope="module")
+def google_client(demo, key):
+    options = genai.types.HttpOptions(base_url=demo.address, timeout=30_000, headers=BODY)
+    with genai.Client(api_key=key, http_options=options) as client:
+        yield client
+
+
+@pytest.mark.parametrize("answering", ["demo-gemini", *talk.PROVIDERS])
+def test_gemini(google_client, demo, key, answering, stream):
+    """The SDK's types refuse what they do not know, so that its client leaves the account out: it is read beside."""
+    asked = {"model": f"{answering}/demo", "contents": "Hello"}
+    if stream:
+        chunks = list(google_client.models.generate_content_stream(**asked))
+    else:
+        chunks = [google_client.models.generate_content(**asked)]
+    assert "".join(chunk.text or "" for chunk in chunks).startswith("Hello!")
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+    url = f"{demo.address}/v1beta/models/{answering}/demo:{method}"
+    raw = httpx2.post(url, json=body, headers={"x-goog-api-key": key, **BODY}).raise_for_status()
+    documents = [json.loads(line[6:]) for line in raw.text.splitlines() if line.startswith("data: ")] if stream else [raw.json()]
+    (told,) = [document for document in documents if "x-llm-gateway" in document]
+    assert told is documents[-1] and told["candidates"][0]["finishReason"] == "STOP"
+    usage = types.SimpleNamespace(**told["usageMetadata"])
+    check(told, usage, demo.receipt(told["x-llm-gateway"]["request_id"], key), answering)
+
+
+def test_passed_answers_say_it_in_their_head(openai_client, demo, key):
+    raw = openai_client.chat.completions.with_raw_response.create(model="demo/demo", messages=ASKED)
+    gateway, metadata = (json.loads(raw.headers[name]) for name in ("x-llm-gateway", "x-llm-gateway-metadata"))
+    usage = types.SimpleNamespace(
+        cost_usd_total=gateway["cost_usd"], cost_usd_input=gateway["cost_usd_input"], cost_usd_output=gateway["cost_usd_output"]
+    )
+    check({"metadata": metadata, "x-llm-gateway": gateway}, usage, demo.receipt(gateway["request_id"], key), "demo")
 
 
 def test_passed_answers_say_nothing_unasked(openai_client, anthropic_client, stream):

@@ -4,6 +4,99 @@
 use portcullis_tests::{Answer, Client, Setup, Upstream, answer, chat, demo, json_answer, messages, sse};
 use serde_json::{Value, json};
 
+/// Client protocols: how each is asked, and where a stream tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Protocol {
+    Chat,
+    Responses,
+    Messages,
+    Gemini,
+    Flat,
+}
+
+use Protocol::{Chat, Flat, Gemini, Messages, Responses};
+
+impl Protocol {
+    const ALL: [Protocol; 5] = [Chat, Responses, Messages, Gemini, Flat];
+
+    fn path(self, model: &str, stream: bool) -> String {
+        match self {
+            Chat => CHAT.to_owned(),
+            Responses => "/v1/responses".to_owned(),
+            Messages => MESSAGES.to_owned(),
+            Gemini if stream => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
+            Gemini => format!("/v1beta/models/{model}:generateContent"),
+            Flat => "/api/v1/llm/chat".to_owned(),
+        }
+    }
+
+    fn body(self, model: &str, stream: bool) -> Value {
+        match self {
+            Chat => {
+                let mut body = chat(model, "hello", stream);
+                if stream {
+                    body["stream_options"] = json!({"include_usage": true});
+                }
+                body
+            }
+            Responses => json!({"model": model, "input": "hello", "stream": stream}),
+            Messages => messages(model, "hello", stream),
+            Gemini => json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}),
+            Flat => json!({"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream}),
+        }
+    }
+
+    async fn ask(self, client: &Client, model: &str, stream: bool, headers: &[(&str, &str)]) -> Answer {
+        client.post_with(&self.path(model, stream), headers, self.body(model, stream).to_string()).await.ok()
+    }
+
+    /// Connections that this protocol's requests are encoded for, not passed through.
+    fn encoded_for(self) -> impl Iterator<Item = &'static str> {
+        ["demo", "demo-anthropic", "demo-gemini"].into_iter().filter(move |provider| match self {
+            // The one plugin speaks both of OpenAI's protocols, so that either passes.
+            Chat | Responses => *provider != "demo",
+            Messages => *provider != "demo-anthropic",
+            Gemini => *provider != "demo-gemini",
+            Flat => true,
+        })
+    }
+
+    fn passed_to(self) -> Option<&'static str> {
+        match self {
+            Chat | Responses => Some("demo"),
+            Messages => Some("demo-anthropic"),
+            Gemini => Some("demo-gemini"),
+            Flat => None,
+        }
+    }
+
+    /// The document that tells, of an event's.
+    fn document(self, event: &Value) -> Value {
+        if self == Responses { event["response"].clone() } else { event.clone() }
+    }
+
+    /// Whether an event is the one in which a stream of this protocol tells.
+    fn tells(self, event: &Value) -> bool {
+        match self {
+            Chat => event["choices"] == json!([]) && event["usage"].is_object(),
+            Responses => event["type"] == "response.completed",
+            Messages => event["type"] == "message_delta",
+            Gemini => event["candidates"][0]["finishReason"].is_string(),
+            Flat => event.get("content").is_none(),
+        }
+    }
+}
+
+/// The demo provider by all three of its protocols.
+fn three(demo: &portcullis_demo_upstream::Handle) -> Setup {
+    let more = "auth = \"header:x-goog-api-key\"\n";
+    Setup::demo(demo).provider("demo-gemini", "gemini", &format!("http://{}/v1beta", demo.address()), more)
+}
+
+fn is_account(document: &Value) -> bool {
+    document.get("x-llm-gateway").is_some() || document["metadata"].get("used_provider").is_some()
+}
+
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
 const ASK: (&str, &str) = ("x-portcullis-metadata", "body");
@@ -39,6 +132,8 @@ async fn agrees(client: &Client, id: &str, document: &Value, text: &str, provide
     let expected = json!([{"provider": provider, "model": "demo", "status_code": 200, "error_type": null}]);
     assert_eq!(routing(metadata), expected);
     let gateway = &document["x-llm-gateway"];
+    let members: Vec<&str> = gateway.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(members, ["cost_usd", "fallback_used", "latency_ms", "request_id", "routing_decision"]);
     assert_eq!((&gateway["request_id"], &gateway["fallback_used"]), (&json!(id), &json!(false)));
     assert_eq!(gateway["routing_decision"], "explicit");
     assert!(gateway["latency_ms"].is_u64(), "{gateway}");
@@ -61,12 +156,121 @@ async fn agrees(client: &Client, id: &str, document: &Value, text: &str, provide
 #[tokio::test]
 async fn encoded_answers_tell_their_way_and_cost() {
     let demo = demo().await;
-    let gateway = Setup::demo(&demo).start().await;
+    let gateway = three(&demo).start().await;
     let client = gateway.client().await;
-    for (provider, path) in [("demo-anthropic", CHAT), ("demo", MESSAGES)] {
-        let (path, body) = ask(path, provider, false);
-        let answer = client.post(path, body).await.ok();
-        agrees(&client, &answer.id(), &answer.json(), answer.text(), provider).await;
+    for protocol in Protocol::ALL {
+        for provider in protocol.encoded_for() {
+            let model = format!("{provider}/demo");
+            let answer = protocol.ask(&client, &model, false, &[]).await;
+            agrees(&client, &answer.id(), &answer.json(), answer.text(), provider).await;
+
+            let answer = protocol.ask(&client, &model, true, &[]).await;
+            let events = answer.events();
+            let events = events.iter().filter(|event| event.data != "[DONE]");
+            let telling: Vec<_> = events.filter(|event| is_account(&protocol.document(&event.json()))).collect();
+            let [event] = telling[..] else { panic!("{protocol:?} {provider}: {}", answer.text()) };
+            assert!(protocol.tells(&event.json()), "{protocol:?} {provider}: {event:?}");
+            agrees(&client, &answer.id(), &protocol.document(&event.json()), &event.data, provider).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn passed_answers_tell_it_in_their_head_and_in_the_body_where_they_are_asked_to() {
+    let demo = demo().await;
+    let gateway = three(&demo).start().await;
+    let client = gateway.client().await;
+    for (protocol, provider) in Protocol::ALL.into_iter().filter_map(|protocol| Some((protocol, protocol.passed_to()?)))
+    {
+        let model = format!("{provider}/demo");
+        for stream in [false, true] {
+            let plain = protocol.ask(&client, &model, stream, &[]).await;
+            for member in ["x-llm-gateway", "used_provider", "cost_usd"] {
+                assert!(!plain.text().contains(member), "{protocol:?}: {}", plain.text());
+            }
+            let header =
+                |name: &str| -> Value { serde_json::from_slice(plain.headers[name].as_bytes()).expect("JSON") };
+            let (gateway, metadata) = (header("x-llm-gateway"), header("x-llm-gateway-metadata"));
+            assert_eq!(
+                (&gateway["request_id"], &gateway["routing_decision"]),
+                (&json!(plain.id()), &json!("explicit"))
+            );
+            assert_eq!(gateway["fallback_used"], false);
+            let receipt = client.receipt(&plain.id()).await;
+            for (name, member) in
+                [("cost_usd", "total_nano"), ("cost_usd_input", "input_nano"), ("cost_usd_output", "output_nano")]
+            {
+                let told = plain.headers["x-llm-gateway"]
+                    .to_str()
+                    .expect("text")
+                    .contains(&format!("\"{name}\":{}", usd(receipt["cost"][member].as_u64().expect("a cost"))));
+                // What a stream costs nobody knows at its beginning.
+                assert_eq!((told, gateway.get(name).is_some()), (!stream, !stream), "{protocol:?} {name} {gateway}");
+            }
+            let tried = json!([{"provider": provider, "model": "demo", "status_code": 200, "error_type": null}]);
+            let expected = json!({"requested_model": "demo", "requested_provider": provider, "used_model": "demo",
+                "used_provider": provider, "underlying_used_model": "demo", "routing": tried});
+            assert_eq!(metadata, expected, "{protocol:?}");
+
+            let told = protocol.ask(&client, &model, stream, &[ASK]).await;
+            assert!(!told.headers.contains_key("x-llm-gateway-metadata"), "{protocol:?}");
+            let documents: Vec<(Value, String)> = if stream {
+                let events = told.events();
+                let events = events.iter().filter(|event| event.data != "[DONE]");
+                events.map(|event| (protocol.document(&event.json()), event.data.clone())).collect()
+            } else {
+                vec![(told.json(), told.text().to_owned())]
+            };
+            let telling: Vec<_> = documents.iter().filter(|(document, _)| is_account(document)).collect();
+            let [(document, text)] = telling[..] else { panic!("{protocol:?}: {}", told.text()) };
+            agrees(&client, &told.id(), document, text, provider).await;
+        }
+    }
+}
+
+/// A target that fails is told of in every protocol, whole and streamed, and so is one that was passed through.
+#[tokio::test]
+async fn every_protocol_tells_of_a_failed_attempt() {
+    let demo = demo().await;
+    let bad = Upstream::start(|_| json_answer(529, "", "{\"error\":{\"message\":\"busy\"}}")).await;
+    let auto = "[routing]\nauto = [\"bad/demo\", \"demo-gemini/demo\"]\nbreaker_failures = 1000\n";
+    let gateway = three(&demo).openai("bad", bad.address).with(auto).without("router-heuristic").start().await;
+    let client = gateway.client().await;
+    let expected = json!([
+        {"provider": "bad", "model": "demo", "status_code": 529, "error_type": "overloaded"},
+        {"provider": "demo-gemini", "model": "demo", "status_code": 200, "error_type": null},
+    ]);
+    for protocol in Protocol::ALL {
+        for stream in [false, true] {
+            let answer = protocol.ask(&client, "auto", stream, &[]).await;
+            let document = match (protocol, stream) {
+                (Gemini, _) => {
+                    let header =
+                        |name: &str| -> Value { serde_json::from_slice(answer.headers[name].as_bytes()).unwrap() };
+                    json!({"metadata": header("x-llm-gateway-metadata"), "x-llm-gateway": header("x-llm-gateway")})
+                }
+                (_, false) => answer.json(),
+                (_, true) => {
+                    let events = answer.events();
+                    let events = events.iter().filter(|event| event.data != "[DONE]").map(sse::Event::json);
+                    let documents: Vec<Value> = events.map(|event| protocol.document(&event)).collect();
+                    documents.into_iter().find(is_account).expect("an account")
+                }
+            };
+            let metadata = &document["metadata"];
+            assert_eq!(routing(metadata), expected, "{protocol:?} {stream}");
+            assert_eq!(
+                (&metadata["requested_model"], metadata.get("requested_provider").is_none_or(Value::is_null)),
+                (&json!("auto"), true)
+            );
+            assert_eq!(metadata["used_provider"], "demo-gemini");
+            let gateway = &document["x-llm-gateway"];
+            assert_eq!(
+                (&gateway["fallback_used"], &gateway["routing_decision"]),
+                (&json!(true), &json!("order")),
+                "{protocol:?}"
+            );
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 //! `x-llm-gateway`, which passed-through answers carry too.
 
 use http::{HeaderValue, Response};
-use portcullis_core::Cost;
-use portcullis_core::receipt;
+use portcullis_core::{Cost, NanoUsd, receipt};
 use portcullis_runtime::contract::dialect;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,6 +13,8 @@ use crate::answer::AnswerBody;
 use crate::auth::METADATA;
 
 const ANSWER_HEADER: &str = "x-llm-gateway";
+/// Of passed-through answers, whose body says nothing.
+const METADATA_HEADER: &str = "x-llm-gateway-metadata";
 
 #[derive(Serialize)]
 struct Metadata<'a> {
@@ -51,6 +52,11 @@ struct Gateway<'a> {
     routing_decision: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost_usd: Option<Box<RawValue>>,
+    /// In heads alone: a body has them with its usage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd_input: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd_output: Option<Box<RawValue>>,
     latency_ms: u64,
     fallback_used: bool,
 }
@@ -82,17 +88,25 @@ impl Exchange {
             cost: cost.map(|cost| dialect::Cost { input: cost.input.get(), output: cost.output.get() }),
             account: last.then(|| dialect::Account {
                 metadata: self.metadata(running, answered),
-                gateway: self.gateway_facts(cost),
+                gateway: self.gateway_facts(cost, false),
             }),
         }
     }
 
-    /// Puts the gateway's facts on an answer's head; what it costs is known there only of whole answers.
-    pub(super) fn account_header(&self, response: &mut Response<AnswerBody>) {
+    /// Puts the gateway's facts on an answer's head; what it costs is known there only of whole answers. A passed-through answer
+    /// says there all that others say in their body.
+    pub(super) fn account_header(&self, running: &Running, response: &mut Response<AnswerBody>) {
         let line = self.record.cost.as_ref();
         let cost = line.map(|line| Cost { input: line.input_nano, output: line.output_nano, total: line.total_nano });
-        if let Ok(value) = HeaderValue::try_from(self.gateway_facts(cost)) {
+        let passed = self.passes_through(running);
+        if let Ok(value) = HeaderValue::try_from(self.gateway_facts(cost, passed)) {
             response.headers_mut().insert(ANSWER_HEADER, value);
+        }
+        if passed {
+            let answered = self.record.attempts.last().and_then(|attempt| attempt.answered_model.as_deref());
+            if let Ok(value) = HeaderValue::try_from(self.metadata(running, answered)) {
+                response.headers_mut().insert(METADATA_HEADER, value);
+            }
         }
     }
 
@@ -114,12 +128,16 @@ impl Exchange {
         serde_json::to_string(&metadata).unwrap_or_default()
     }
 
-    fn gateway_facts(&self, cost: Option<Cost>) -> String {
+    fn gateway_facts(&self, cost: Option<Cost>, apart: bool) -> String {
+        // A decimal to the last digit, which no float is.
+        let decimal = |amount: NanoUsd| RawValue::from_string(amount.to_string()).ok();
+        let parts = cost.filter(|_| apart);
         let facts = Gateway {
             request_id: &self.context.request_id,
             routing_decision: self.strategy(),
-            // A decimal to the last digit, which no float is.
-            cost_usd: cost.and_then(|cost| RawValue::from_string(cost.total.to_string()).ok()),
+            cost_usd: cost.and_then(|cost| decimal(cost.total)),
+            cost_usd_input: parts.and_then(|cost| decimal(cost.input)),
+            cost_usd_output: parts.and_then(|cost| decimal(cost.output)),
             latency_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             fallback_used: self.record.attempts.len() > 1,
         };

@@ -58,7 +58,7 @@ pub(super) async fn answer(
     if matches!(body, Collected::Text(_)) {
         exchange.settle_relayed(&mut running);
     }
-    exchange.account_header(&mut response);
+    exchange.account_header(&running, &mut response);
     exchange.dress(&mut response, Some((&running.offer.connection.name, &running.offer.name)));
     let status = head.status.as_u16();
     Attempted::Answered(match body {

@@ -53,7 +53,7 @@ pub(super) fn answer(
         }
     }
     exchange.release_plugins();
-    exchange.account_header(&mut dressed);
+    exchange.account_header(&running, &mut dressed);
     exchange.dress(&mut dressed, Some((&running.offer.connection.name, &running.offer.name)));
     let stream = AnswerStream::new(exchange, running, body, same_format);
     dressed.map(|_| AnswerBody::Stream(Box::new(stream)))

@@ -72,7 +72,7 @@ pub(super) async fn answer(
             let body = exchange.as_asked(body);
             exchange.keep_whole(&body).await;
             let mut response = answer::json(head.status, body.into_bytes());
-            exchange.account_header(&mut response);
+            exchange.account_header(&running, &mut response);
             for name in &running.endpoint.answer_headers {
                 if let Some(value) = head.headers.get(name) {
                     response.headers_mut().insert(name, value.clone());
