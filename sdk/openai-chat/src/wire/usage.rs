@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use crate::compat::Compat;
 
+/// What a second of sound counts as where nobody tells tokens of it: a price by the hour is given for so many in a catalogue.
+const SECOND: f64 = 10.0;
+
 /// `usage` as it stands on the wire. Unknown members (costs, timings) are passed over.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
@@ -28,8 +31,13 @@ pub struct WireUsage {
     citation_tokens: Option<u64>,
     num_search_queries: Option<u64>,
     search_context_size: Option<serde::de::IgnoredAny>,
-    /// OpenRouter's: what it charges, in USD.
-    cost: Option<serde_json::Number>,
+    /// What the provider charges in USD: OpenRouter's is a number, Perplexity's an object with a `total_cost` (its API reference, "Chat
+    /// Completions").
+    cost: Option<serde_json::Value>,
+    /// xAI's: the same in ticks, of which a USD has ten thousand million (<https://docs.x.ai/developers/cost-tracking>).
+    cost_in_usd_ticks: Option<u64>,
+    /// Mistral's: seconds of sound, which `prompt_tokens` leaves out.
+    prompt_audio_seconds: Option<f64>,
     /// xAI's: sources of a live search.
     num_sources_used: Option<u64>,
 }
@@ -53,7 +61,10 @@ struct CompletionDetails {
 impl WireUsage {
     /// What the provider says it charges, as a member of the answer; the gateway's own accounts go by its prices.
     pub fn told_cost(&self) -> Option<Field> {
-        self.cost.as_ref().map(|cost| Field::new("provider_cost", cost.to_string()))
+        let total = self.cost.as_ref().map(|cost| cost.get("total_cost").unwrap_or(cost));
+        let told = total.filter(|cost| cost.is_number()).map(ToString::to_string);
+        let usd = told.or_else(|| self.cost_in_usd_ticks.map(usd))?;
+        Some(Field::new("provider_cost", usd))
     }
 
     /// Each token once.
@@ -77,8 +88,11 @@ impl WireUsage {
         let cache_read = cached.min(prompt);
         let cache_write_short = prompt_details.cache_write_tokens.unwrap_or(0).min(prompt);
         let cited = self.citation_tokens.unwrap_or(0);
+        let heard = self.prompt_audio_seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(0.0);
+        let heard = (heard * SECOND).ceil() as u64;
         let unread = prompt - cache_read;
-        let input = if beside { unread } else { unread.checked_sub(cache_write_short).unwrap_or(unread) } + cited;
+        let input = if beside { unread } else { unread.checked_sub(cache_write_short).unwrap_or(unread) };
+        let input = input + cited + heard;
         let beside = if self.citation_tokens.is_some() { self.reasoning_tokens.unwrap_or(0) } else { 0 };
         let mut output = self.completion_tokens.unwrap_or(0) + beside;
         let reasoning = details.reasoning_tokens.or(self.reasoning_tokens).unwrap_or(0);
@@ -92,7 +106,7 @@ impl WireUsage {
             cache_write_short,
             output,
             reasoning: reasoning.min(output),
-            audio_input: prompt_details.audio_tokens.unwrap_or(0).min(input),
+            audio_input: (prompt_details.audio_tokens.unwrap_or(0) + heard).min(input),
             audio_output: details.audio_tokens.unwrap_or(0).min(output),
             searches: self
                 .num_search_queries
@@ -101,6 +115,13 @@ impl WireUsage {
             ..Usage::default()
         }
     }
+}
+
+/// Ticks as a decimal of USD, exactly.
+fn usd(ticks: u64) -> String {
+    const PLACES: u64 = 10_000_000_000;
+    let digits = format!("{}.{:010}", ticks / PLACES, ticks % PLACES);
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Writes the wire's totals, and whatever else the caller has for this object.
@@ -162,6 +183,27 @@ mod tests {
         assert_eq!((deep.input, deep.output, deep.reasoning, deep.searches), (231, 810, 739, 21));
         let sonar = count(r#"{"prompt_tokens":3,"completion_tokens":5,"search_context_size":"low"}"#);
         assert_eq!((sonar.input, sonar.output, sonar.searches), (3, 5, 1));
+    }
+
+    #[test]
+    fn what_was_charged_is_told_in_usd() {
+        let told = |json: &str| serde_json::from_str::<WireUsage>(json).unwrap().told_cost().map(|field| field.value);
+        assert_eq!(told(r#"{"cost":0.0015}"#).as_deref(), Some("0.0015"));
+        assert_eq!(told(r#"{"cost":{"request_cost":0.006,"total_cost":0.0061}}"#).as_deref(), Some("0.0061"));
+        for (ticks, usd) in [(37_756_000_u64, "0.0037756"), (20_000_000_000, "2"), (0, "0"), (1, "0.0000000001")] {
+            assert_eq!(told(&format!(r#"{{"cost_in_usd_ticks":{ticks}}}"#)).as_deref(), Some(usd));
+        }
+        assert_eq!(told(r#"{"cost":null}"#), None);
+        assert_eq!(told(r#"{"cost":{"other":1}}"#), None);
+    }
+
+    #[test]
+    fn mistral_counts_sound_in_seconds() {
+        let usage =
+            count(r#"{"prompt_audio_seconds":203,"prompt_tokens":4,"completion_tokens":635,"total_tokens":3264}"#);
+        assert_eq!((usage.input, usage.audio_input, usage.output), (2034, 2030, 635));
+        let silent = count(r#"{"prompt_audio_seconds":null,"prompt_tokens":4}"#);
+        assert_eq!((silent.input, silent.audio_input), (4, 0));
     }
 
     #[test]
