@@ -5,6 +5,7 @@ import json
 import anthropic
 import openai
 import pytest
+from google import genai
 
 import raw
 import talk
@@ -30,6 +31,7 @@ class Clients:
         self.gate, self.secret = gate, secret
         self.openai = openai.OpenAI(base_url=gate.openai_url, api_key=secret, max_retries=0, timeout=30)
         self.anthropic = anthropic.Anthropic(base_url=gate.address, api_key=secret, max_retries=0, timeout=30)
+        self.google = genai.Client(api_key=secret, http_options={"base_url": gate.address})
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,20 @@ def test_conversation_goes_on_after_a_masked_thought(answers, stream):
     answer = talk.openai(answers.openai, stream, model=model, messages=turns)
     turns += [answer.choices[0].message.to_dict(), user("Sure?")]
     assert talk.openai(answers.openai, stream, model=model, messages=turns).choices[0].message.content
+
+
+def test_conversation_goes_on_after_a_masked_thought_to_a_gemini_client(answers, stream):
+    chat = answers.google.chats.create(
+        model="demo-anthropic/demo-think",
+        config={"thinking_config": {"include_thoughts": True, "thinking_budget": 2048}, "max_output_tokens": 8192},
+    )
+    for prompt in (f"Is {SECRET} mine?", "Sure?"):
+        chunks = list(chat.send_message_stream(prompt)) if stream else [chat.send_message(prompt)]
+        assert "".join(chunk.text or "" for chunk in chunks)
+        if prompt == "Sure?":
+            return
+        history = [part for content in chat.get_history() for part in content.parts or [] if part.thought]
+        assert history and "[EMAIL]" in "".join(part.text or "" for part in history)
 
 
 def test_an_unmasked_thought_keeps_its_signature(answers, stream):

@@ -98,11 +98,19 @@ fn chat_route(place: &str, before: &str, stream: bool) -> Route {
         ]),
         reencode_when: reencode_when(),
         features: features(),
-        request_texts: TextMap { derived: both(&["/contents/*/parts/*/thoughtSignature"]), ..TextMap::plain() },
+        request_texts: TextMap { derived: signatures_sent_back(), ..TextMap::plain() },
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
         ..Route::post(&name, "chat", format, &format!("{before}:{method}"), Location::Path("model".to_owned()))
     }
+}
+
+fn signatures_sent_back() -> Vec<String> {
+    let mut all = both(&["/contents/*/parts/*/thoughtSignature"]);
+    for metadata in ["partMetadata", "part_metadata"] {
+        all.push(format!("/contents/*/parts/*/{metadata}/portcullis/signature"));
+    }
+    all
 }
 
 fn models_route(name: &str, path: &str, header: Option<&str>) -> Route {
@@ -215,6 +223,8 @@ const OPAQUE: &[&str] = &[
     "/candidates/*/content/role",
     "/candidates/*/content/parts/*/thoughtSignature",
     "/candidates/*/content/parts/*/partMetadata/portcullis/signature",
+    "/candidates/*/content/parts/*/partMetadata/portcullis/redacted",
+    "/candidates/*/content/parts/*/partMetadata/portcullis/format",
     "/candidates/*/content/parts/*/inlineData/mimeType",
     "/candidates/*/content/parts/*/inlineData/data",
     "/candidates/*/content/parts/*/fileData/mimeType",

@@ -167,7 +167,9 @@ impl WirePart {
                     if *preceding {
                         extra.push(Field::new(PRECEDING, "true"));
                     }
-                    (format.clone(), signature.clone(), redacted.clone(), *summary)
+                    // An empty one is what a guard leaves of a text that it changed.
+                    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+                    (format.clone(), given(signature), given(redacted), *summary)
                 }
                 _ => (FORMAT.to_owned(), signed, None, true),
             };
