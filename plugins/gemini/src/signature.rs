@@ -87,7 +87,8 @@ pub fn place(parts: &[&Part]) -> Placed {
     let mut named_calls = false;
     for (index, part) in parts.iter().enumerate() {
         let Some(signature) = carried(part) else { continue };
-        if placed.parts.iter().flatten().any(|known| known == signature) {
+        if let Some(signed) = placed.parts.iter().position(|known| known.as_deref() == Some(signature)) {
+            named_calls |= matches!(parts[signed].content, Content::ToolCall(_));
             continue;
         }
         let id = json::field::<String>(&part.carry, SIGNED_ID);
@@ -205,7 +206,11 @@ mod tests {
         assert_eq!(placed(&[carrier("A", None), own, call("2")]), signed(&[None, Some("A"), None]));
         let mut compatible = call("1");
         compatible.extra.push(Field::new("extra_content", r#"{"google":{"thought_signature":"A"}}"#));
-        assert_eq!(placed(&[compatible]), signed(&[Some("A")]));
+        assert_eq!(placed(&[compatible.clone()]), signed(&[Some("A")]));
+        assert_eq!(
+            placed(&[carrier("T", None), carrier("A", Some("1")), Part::text("t"), compatible, call("2")]),
+            signed(&[None, None, Some("T"), Some("A"), None])
+        );
         assert_eq!(place(&[&carrier("A", None)]).loose, ["A"]);
     }
 
