@@ -18,7 +18,7 @@ pub struct Continuation {
     id: Pointer,
     output_items: Pattern,
     output: Pointer,
-    ends: Condition,
+    ends: Vec<Condition>,
     within: Pointer,
 }
 
@@ -44,7 +44,7 @@ impl Continuation {
             id: pointer(&continuation.id)?,
             output_items: items(&continuation.output)?,
             output: pointer(&continuation.output)?,
-            ends: text_map::condition(&continuation.ends)?,
+            ends: continuation.ends.iter().map(text_map::condition).collect::<Result<_, _>>()?,
             within: pointer(&continuation.within)?,
         })
     }
@@ -155,7 +155,7 @@ impl Continuation {
 
     /// The answer's document, where a frame's data is the one that ends it.
     pub fn ended<'d>(&self, data: &'d str) -> Option<&'d str> {
-        if !self.ends.holds(data) {
+        if !self.ends.iter().any(|end| end.holds(data)) {
             return None;
         }
         json::locate(data, &self.within).map(|range| &data[range])
@@ -200,7 +200,10 @@ mod tests {
     use super::*;
 
     fn continuation() -> Continuation {
-        let ends = types::Condition { at: "/type".to_owned(), equals: Some(r#""response.completed""#.to_owned()) };
+        let ends = vec![types::Condition {
+            at: "/type".to_owned(),
+            test: types::Test::Equals(r#""response.completed""#.to_owned()),
+        }];
         Continuation::compile(&manifest::Continuation {
             previous: "/previous_response_id".to_owned(),
             input: "/input".to_owned(),

@@ -87,7 +87,7 @@ mod tests {
     fn map() -> ConversationMap {
         let need = |capability: &str, at: &str| manifest::Need {
             capability: capability.to_owned(),
-            when: types::Condition { at: at.to_owned(), equals: None },
+            when: types::Condition { at: at.to_owned(), test: types::Test::Present },
         };
         ConversationMap::compile(&manifest::FeatureMap {
             tool_names: Vec::new(),

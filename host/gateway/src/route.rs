@@ -59,6 +59,7 @@ pub struct Route {
     pub auto_when: Vec<Condition>,
     pub stream: Place,
     pub output_limit: Vec<Pointer>,
+    pub choices: Vec<Pointer>,
     pub reencode_when: Vec<Condition>,
     pub tool_names: PatternSet,
     /// The members of the top level that tools stand in.
@@ -240,6 +241,7 @@ impl Route {
             auto_when: route.auto_when.iter().map(condition).collect::<Result<_, _>>()?,
             stream: place(&route.stream)?,
             output_limit: route.output_limit.iter().map(pointer).collect::<Result<_, _>>()?,
+            choices: route.choices.iter().map(pointer).collect::<Result<_, _>>()?,
             reencode_when: route.reencode_when.iter().map(condition).collect::<Result<_, _>>()?,
             tool_members: tool_names.iter().filter_map(|pattern| pattern.head().map(str::to_owned)).collect(),
             tool_names: PatternSet::new(&tool_names),

@@ -9,8 +9,8 @@
 //! members' names, and the escapes by which letters can be written.
 
 use aho_corasick::AhoCorasick;
-use portcullis_runtime::contract::manifest;
-use portcullis_wire::json::{Condition, PatternSet, TopLevel};
+use portcullis_runtime::contract::{manifest, types};
+use portcullis_wire::json::{Condition, PatternSet, Test, TopLevel};
 
 use crate::text_map;
 
@@ -42,7 +42,7 @@ impl SharedObjects {
         let mut names = Vec::new();
         for need in features.needs.iter().filter(|need| need.capability == CAPABILITY) {
             names.push(Place { when: text_map::condition(&need.when)?, shown: shown(&need.when.at) });
-            needles.push(needle(&need.when.at, need.when.equals.as_deref()));
+            needles.push(needle(&need.when));
         }
         let needles = (!names.is_empty())
             .then(|| AhoCorasick::new(needles.iter().map(String::as_str).chain(ESCAPES)))
@@ -65,7 +65,7 @@ impl SharedObjects {
 
 impl Place {
     fn names(&self, value: &str) -> bool {
-        if self.when.equals.is_some() {
+        if self.when.test != Test::Present {
             return self.when.passes(value);
         }
         if value.starts_with('"') {
@@ -82,10 +82,11 @@ impl Place {
 }
 
 /// Bytes that stand in every body with a name there, unless it has escapes.
-fn needle(at: &str, equals: Option<&str>) -> String {
-    if let Some(equals) = equals {
-        return equals.to_owned();
-    }
+fn needle(when: &types::Condition) -> String {
+    let at = match &when.test {
+        types::Test::Equals(text) | types::Test::StartsWith(text) => return text.clone(),
+        types::Test::Present => &when.at,
+    };
     let segments = at.split('/').skip(1);
     // Whether a number is a name or a place in a list depends on the body.
     let names = segments.filter(|segment| *segment != "*" && !segment.bytes().all(|byte| byte.is_ascii_digit()));
@@ -101,18 +102,19 @@ fn shown(at: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_runtime::contract::types;
-
     use super::*;
 
     fn objects(places: &[(&str, Option<&str>)]) -> SharedObjects {
         let need = |&(at, equals): &(&str, Option<&str>)| manifest::Need {
             capability: CAPABILITY.to_owned(),
-            when: types::Condition { at: at.to_owned(), equals: equals.map(str::to_owned) },
+            when: types::Condition {
+                at: at.to_owned(),
+                test: equals.map_or(types::Test::Present, |json| types::Test::Equals(json.to_owned())),
+            },
         };
         let other = manifest::Need {
             capability: "vision".to_owned(),
-            when: types::Condition { at: "/image".to_owned(), equals: None },
+            when: types::Condition { at: "/image".to_owned(), test: types::Test::Present },
         };
         let needs = places.iter().map(need).chain([other]).collect();
         SharedObjects::compile(&manifest::FeatureMap { tool_names: Vec::new(), needs, prompts: Vec::new() }).unwrap()

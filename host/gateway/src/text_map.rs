@@ -2,7 +2,7 @@
 
 use portcullis_runtime::contract::{manifest, types};
 use portcullis_wire::framing::Framing;
-use portcullis_wire::json::{Condition, Pattern};
+use portcullis_wire::json::{Condition, Pattern, Test};
 use portcullis_wire::texts::{ChannelEndSpec, ChannelSpec, ConditionSpec, MapError, TextKind, TextMap, TextMapSpec};
 
 /// # Errors
@@ -27,20 +27,29 @@ fn channel(channel: &manifest::Channel) -> ChannelSpec {
             manifest::TextKind::Refusal => TextKind::Refusal,
             manifest::TextKind::ToolArguments => TextKind::ToolArguments,
         },
+        when: channel.when.iter().map(spec).collect(),
         key: channel.key.clone(),
         ends: ends.collect(),
     }
 }
 
 fn spec(condition: &types::Condition) -> ConditionSpec {
-    ConditionSpec { at: condition.at.clone(), equals: condition.equals.clone() }
+    ConditionSpec { at: condition.at.clone(), test: test(&condition.test) }
 }
 
 /// # Errors
 /// Where the pattern is malformed.
 pub fn condition(condition: &types::Condition) -> Result<Condition, String> {
     let at = Pattern::parse(&condition.at).map_err(|error| error.to_string())?;
-    Ok(Condition { at, equals: condition.equals.clone() })
+    Ok(Condition { at, test: test(&condition.test) })
+}
+
+fn test(test: &types::Test) -> Test {
+    match test {
+        types::Test::Present => Test::Present,
+        types::Test::Equals(json) => Test::Equals(json.clone()),
+        types::Test::StartsWith(text) => Test::StartsWith(text.clone()),
+    }
 }
 
 /// The framing of a stream; a format without one is read as a document a line.

@@ -215,7 +215,7 @@ fn anthropic(bench: &Bench, size: usize) -> Outcome<()> {
         "dialect",
         "decode-request",
         "anthropic decode-request",
-        (&context, &head, encoded.body.as_str()),
+        (&context, &head, std::str::from_utf8(&encoded.body).expect("text")),
     )?;
     decoded.map_err(|failure| failure.message)?;
     let (reply, response) = (reply(), response(size));

@@ -11,7 +11,7 @@ use crate::contract::provider::{AnswerHead, DecodedFrames, DecodedResponse, Read
 use crate::contract::router::{Candidate, Features, Plan};
 use crate::contract::types::{Caller, Context, Failure, Frame, Pair};
 use crate::error::CallError;
-use crate::session::Session;
+use crate::session::{MAX_DIALECT_STATE, MAX_STATE, Session};
 
 type Answer<T> = Result<Result<T, Failure>, CallError>;
 
@@ -48,12 +48,13 @@ impl Session {
         last: bool,
     ) -> Answer<EncodedEvents> {
         let answer = call!(self, Dialect, dialect, encode_events(context, reply, state, events, last))?;
-        self.bounded(answer, |answer| answer.as_ref().map_or(0, |encoded| encoded.state.len()))
+        self.bounded(answer, MAX_DIALECT_STATE, |answer| answer.as_ref().map_or(0, |encoded| encoded.state.len()))
     }
 
     /// Encodes an error whose message is already fit for the client.
-    pub fn encode_error(&mut self, context: &Context, failure: &Failure) -> Result<ErrorReply, CallError> {
-        call!(self, Dialect, dialect, encode_error(context, failure))
+    /// `route` is empty where none was found.
+    pub fn encode_error(&mut self, context: &Context, route: &str, failure: &Failure) -> Result<ErrorReply, CallError> {
+        call!(self, Dialect, dialect, encode_error(context, route, failure))
     }
 
     /// Encodes the list of models: one JSON document.
@@ -84,7 +85,7 @@ impl Session {
         last: bool,
     ) -> Answer<DecodedFrames> {
         let answer = call!(self, Provider, provider, decode_frames(context, endpoint, state, frames, last))?;
-        self.bounded(answer, |answer| answer.as_ref().map_or(0, |decoded| decoded.state.len()))
+        self.bounded(answer, MAX_STATE, |answer| answer.as_ref().map_or(0, |decoded| decoded.state.len()))
     }
 
     /// Decodes an answer that is not 2xx.
@@ -102,7 +103,7 @@ impl Session {
         last: bool,
     ) -> Answer<Reading> {
         let answer = call!(self, Provider, provider, meter(context, endpoint, state, frames, last))?;
-        self.bounded(answer, |answer| answer.as_ref().map_or(0, |reading| reading.state.len()))
+        self.bounded(answer, MAX_STATE, |answer| answer.as_ref().map_or(0, |reading| reading.state.len()))
     }
 }
 
@@ -146,7 +147,7 @@ impl Session {
                 finding.replacement = Replacement::None;
             }
         }
-        self.bounded(answer, |answer| answer.as_ref().map_or(0, |inspection| inspection.state.len()))
+        self.bounded(answer, MAX_STATE, |answer| answer.as_ref().map_or(0, |inspection| inspection.state.len()))
     }
 }
 

@@ -117,7 +117,7 @@ functions! {
             EncodeResponse(&'a Context, &'a Reply, &'a Response) -> Result<String, Failure>;
         encode_events = "encode-events"
             EncodeEvents(&'a Context, &'a Reply, &'a [u8], &'a [Event], bool) -> Result<EncodedEvents, Failure>;
-        encode_error = "encode-error" EncodeError(&'a Context, &'a Failure) -> ErrorReply;
+        encode_error = "encode-error" EncodeError(&'a Context, &'a str, &'a Failure) -> ErrorReply;
         encode_models = "encode-models" EncodeModels(&'a Context, &'a [ModelEntry]) -> String;
     }
     provider ProviderFunctions {

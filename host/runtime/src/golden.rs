@@ -107,7 +107,9 @@ fn call(session: &mut Session, v: &Vector) -> Result<Value, Why> {
             &v.parameter::<Vec<_>>("events")?,
             last()?,
         )),
-        "dialect.encode-error" => call!(plain encode_error(&context, &v.parameter("failure")?)),
+        "dialect.encode-error" => {
+            call!(plain encode_error(&context, &v.parameter::<String>("route")?, &v.parameter("failure")?))
+        }
         "dialect.encode-models" => call!(plain encode_models(&context, &v.parameter::<Vec<_>>("models")?)),
         "provider.encode-request" => {
             call!(outcome encode_request(&context, &v.parameter("target")?, &v.parameter("request")?))

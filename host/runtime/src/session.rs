@@ -12,7 +12,10 @@ use crate::instance::Instance;
 use crate::plugin::Plugin;
 
 /// Bytes of state a guest may hand back.
-const MAX_STATE: usize = 64 << 10;
+pub(crate) const MAX_STATE: usize = 64 << 10;
+
+/// As [`MAX_STATE`], of a dialect: some protocols repeat the whole answer in its last frame.
+pub(crate) const MAX_DIALECT_STATE: usize = 1 << 20;
 
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -130,9 +133,14 @@ impl Session {
     }
 
     /// Checks the size of state that a call hands back.
-    pub(crate) fn bounded<R>(&mut self, answer: R, state: impl FnOnce(&R) -> usize) -> Result<R, CallError> {
+    pub(crate) fn bounded<R>(
+        &mut self,
+        answer: R,
+        most: usize,
+        state: impl FnOnce(&R) -> usize,
+    ) -> Result<R, CallError> {
         let size = state(&answer);
-        if size <= MAX_STATE {
+        if size <= most {
             return Ok(answer);
         }
         self.instance = None;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_wire::framing::Framing;
-use portcullis_wire::json::{Condition, Edits, Pattern, PatternSet, TopLevel, unescape, utf8};
+use portcullis_wire::json::{Condition, Edits, Pattern, PatternSet, Test, TopLevel, unescape, utf8};
 use portcullis_wire::texts::{
     ChannelEndSpec, ChannelSpec, ConditionSpec, Direction, DocumentTexts, StreamLimits, StreamTexts, TextKind, TextMap,
     TextMapSpec,
@@ -52,7 +52,7 @@ impl Bench {
         let places = PatternSet::new(&conversation());
         time("conversation", &mut || drop(black_box(places.select(body))));
         let at = pattern("/messages/*/reasoning_details/*/signature");
-        let signed = Condition { at, equals: Some("\"\"".to_owned()) };
+        let signed = Condition { at, test: Test::Equals("\"\"".to_owned()) };
         time("condition", &mut || {
             black_box(signed.holds(body));
         });
@@ -214,10 +214,11 @@ fn answer_texts() -> TextMapSpec {
 
 fn stream_texts() -> TextMapSpec {
     let key = strings(&["/choices/*/index"]);
-    let present = |at: &str| ConditionSpec { at: at.to_owned(), equals: None };
+    let present = |at: &str| ConditionSpec { at: at.to_owned(), test: Test::Present };
     let channel = |text: &str, kind| ChannelSpec {
         text: text.to_owned(),
         kind,
+        when: Vec::new(),
         key: key.clone(),
         ends: ["/choices/*/finish_reason", "/choices/*/delta/tool_calls"]
             .map(|at| ChannelEndSpec { when: present(at), key: key.clone() })

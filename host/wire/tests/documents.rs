@@ -275,6 +275,7 @@ fn a_map_names_its_faults() {
     let channel = |text: &str, key: &str| ChannelSpec {
         text: text.into(),
         kind: TextKind::Text,
+        when: Vec::new(),
         key: strings(&[key]),
         ends: Vec::new(),
     };

@@ -2,7 +2,8 @@ mod common;
 
 use common::{Choices, inside, json, object, text, write};
 use portcullis_wire::json::{
-    Condition, Edits, MAX_DEPTH, Pattern, Pointer, TopLevel, escape_into, locate, quote, same_json, select, unescape,
+    Condition, Edits, MAX_DEPTH, Pattern, Pointer, Test, TopLevel, escape_into, locate, quote, same_json, select,
+    unescape,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -63,7 +64,7 @@ proptest! {
         let mut body = String::new();
         write(&value, &mut Choices(seed), &mut body);
         let at = pattern(&format!("/list/*/{}", name.replace('~', "~0").replace('/', "~1")));
-        let holds = Condition { at, equals: Some("\"\"".to_owned()) }.holds(&body);
+        let holds = Condition { at, test: Test::Equals("\"\"".to_owned()) }.holds(&body);
         prop_assert_eq!(holds, members.iter().any(|(named, text)| *named && text.is_empty()), "{}", body);
     }
 
@@ -273,7 +274,8 @@ fn several_patterns_share_a_walk() {
 #[test]
 fn conditions() {
     let holds = |at: &str, equals: Option<&str>, body: &str| {
-        Condition { at: pattern(at), equals: equals.map(str::to_owned) }.holds(body)
+        Condition { at: pattern(at), test: equals.map_or(Test::Present, |json| Test::Equals(json.to_owned())) }
+            .holds(body)
     };
     assert!(holds("/a", None, r#"{"a":0}"#));
     assert!(!holds("/a", None, r#"{"a":null}"#));
@@ -294,6 +296,16 @@ fn conditions() {
     assert!(holds("/a/*/sig~0n", empty, r#"{"a":[{"\u0073\u0069\u0067\u007e\u006e":""}]}"#));
     assert!(holds("/a/1", empty, r#"{"a":[0,""]}"#));
     assert!(holds("/*", empty, r#"{"a":""}"#));
+    let starts = |at: &str, text: &str, body: &str| {
+        Condition { at: pattern(at), test: Test::StartsWith(text.to_owned()) }.holds(body)
+    };
+    assert!(starts("/a/*/s", "our:", r#"{"a":[{"s":"x"},{"s":"our:x"}]}"#));
+    assert!(starts("/a", "our:", r#"{"a":"o\u0075r:x"}"#));
+    assert!(starts("/a", "\"", r#"{"a":"\"x"}"#));
+    assert!(starts("/a", "", r#"{"a":""}"#));
+    for body in [r#"{"a":"x our:"}"#, r#"{"b":"our:"}"#, r#"{"a":["our:"]}"#, r#"{"a":{"our:":1}}"#, r#"{"a":"ou"}"#] {
+        assert!(!starts("/a", "our:", body), "{body}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Choices, json, write, write_string};
 use portcullis_wire::framing::{Frame, Framing};
+use portcullis_wire::json::Test;
 use portcullis_wire::texts::{
     ChannelEndSpec, ChannelSpec, ConditionSpec, Finding, Hold, PlaceKind, Resolved, StreamLimits, StreamTexts, Text,
     TextKind, TextMap, TextMapSpec,
@@ -21,10 +22,10 @@ fn strings(list: &[&str]) -> Vec<String> {
 
 fn channel(text: &str, kind: TextKind, key: &[&str], ends: &[(&str, Option<&str>, &[&str])]) -> ChannelSpec {
     let ends = ends.iter().map(|(at, equals, key)| ChannelEndSpec {
-        when: ConditionSpec { at: (*at).into(), equals: equals.map(Into::into) },
+        when: ConditionSpec { at: (*at).into(), test: equals.map_or(Test::Present, |json| Test::Equals(json.into())) },
         key: strings(key),
     });
-    ChannelSpec { text: text.into(), kind, key: strings(key), ends: ends.collect() }
+    ChannelSpec { text: text.into(), kind, when: Vec::new(), key: strings(key), ends: ends.collect() }
 }
 
 /// Chunks as OpenAI's chat completions have them.
@@ -59,7 +60,7 @@ fn messages() -> Arc<TextMap> {
             channel("/delta/thinking", TextKind::Reasoning, &["/index"], ends),
             channel("/delta/partial_json", TextKind::ToolArguments, &["/index"], ends),
         ],
-        terminators: vec![ConditionSpec { at: "/type".into(), equals: Some("\"message_stop\"".into()) }],
+        terminators: vec![ConditionSpec { at: "/type".into(), test: Test::Equals("\"message_stop\"".into()) }],
         ..TextMapSpec::default()
     };
     Arc::new(TextMap::new(&spec).expect("patterns"))
@@ -507,6 +508,46 @@ fn numbers_in_arguments_are_read_whole_and_masked_as_strings() {
     let finding = Finding { text: 0, start, end: start + 16, kind: "card".into(), replacement: Some("[card]".into()) };
     let resolved = texts.resolve(&[finding], &[]).expect("fits");
     assert_eq!(written(&resolved), frame(r#""\"[card]\"}""#));
+}
+
+/// Frames that all have their text at one place and say by their type what it is, as Responses do.
+#[test]
+fn a_channel_has_only_the_frames_that_its_condition_leaves_it() {
+    let of = |kind, types: &[&str]| {
+        let when =
+            types.iter().map(|name| ConditionSpec { at: "/type".into(), test: Test::Equals(format!("\"{name}\"")) });
+        ChannelSpec { when: when.collect(), ..channel("/delta", kind, &["/index"], &[]) }
+    };
+    let map = |rest: Option<ChannelSpec>| {
+        let named = [of(TextKind::ToolArguments, &["args", "more args"]), of(TextKind::Reasoning, &["thought"])];
+        let channels = named.into_iter().chain(rest).collect();
+        let spec = TextMapSpec { opaque: strings(&["/type"]), channels, ..TextMapSpec::default() };
+        Arc::new(TextMap::new(&spec).expect("a map"))
+    };
+    // The type may come after the text.
+    let frame = |name: &str, text: &str| format!("data: {{\"delta\":{text},\"index\":0,\"type\":\"{name}\"}}\n\n");
+    let wire = [
+        frame("args", r#""{\"k\":\"SE""#),
+        frame("thought", r#""my SE""#),
+        frame("said", r#""SELF""#),
+        frame("more args", r#""LF\"}""#),
+    ]
+    .concat();
+    let mut texts = StreamTexts::new(map(None), StreamLimits::default());
+    let kinds = |shown: &[Text]| shown.iter().map(|text| (text.kind, text.content.clone())).collect::<Vec<_>>();
+    let (shown, _) = step(&mut texts, &wire, true);
+    let said = |kind| (kind, "SELF".to_owned());
+    assert_eq!(
+        kinds(&shown),
+        [
+            said(PlaceKind::Value),
+            (PlaceKind::ToolArguments, "{\"k\":\"SELF\"}".to_owned()),
+            (PlaceKind::Reasoning, "my SE".to_owned()),
+        ]
+    );
+    let mut texts = StreamTexts::new(map(Some(of(TextKind::Text, &[]))), StreamLimits::default());
+    let (shown, _) = step(&mut texts, &wire, true);
+    assert!(kinds(&shown).contains(&said(PlaceKind::Text)), "{shown:?}");
 }
 
 #[test]

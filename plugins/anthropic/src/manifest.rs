@@ -35,6 +35,7 @@ fn chat_route() -> Route {
         auto_when: Vec::new(),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_tokens"]),
+        choices: Vec::new(),
         // A guard changed this reasoning: the API would refuse it, and encoding drops it.
         reencode_when: vec![Condition::equals("/messages/*/content/*/signature", r#""""#)],
         features: features(),
@@ -79,6 +80,7 @@ fn models_route() -> Route {
         auto_when: Vec::new(),
         stream: Location::Absent,
         output_limit: Vec::new(),
+        choices: Vec::new(),
         reencode_when: Vec::new(),
         features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
         request_texts: TextMap::plain(),
@@ -227,6 +229,7 @@ fn stream_texts() -> TextMap {
     let channel = |text: &str, kind| Channel {
         text: text.to_owned(),
         kind,
+        when: Vec::new(),
         key: list(&["/index"]),
         ends: vec![ChannelEnd { when: Condition::equals("/type", r#""content_block_stop""#), key: list(&["/index"]) }],
     };
@@ -245,6 +248,8 @@ fn stream_texts() -> TextMap {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_plugin::ir::Test;
+
     use super::*;
 
     /// Every place and every condition of a route is one the host can read.
@@ -269,7 +274,7 @@ mod tests {
             }
             for condition in conditions {
                 patterns.push(condition.at);
-                if let Some(json) = condition.equals {
+                if let Test::Equals(json) = condition.test {
                     assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
                 }
             }

@@ -307,7 +307,7 @@ fn requests_come_back_the_same() {
         let target = Target { model: format!("x-{}", target.model), ..target };
         let encoded = Anthropic.encode_request(&context(), &target, request).expect("a request");
         assert_eq!(encoded.notes, [], "{}", recording.id);
-        let mut after: Value = serde_json::from_str(&encoded.body).expect("JSON");
+        let mut after: Value = serde_json::from_slice(&encoded.body).expect("JSON");
         let mut before: Value = serde_json::from_str(&recording.request).expect("JSON");
         after["model"] = before["model"].clone();
         normalise(&mut before);

@@ -222,5 +222,6 @@ fn logprobs_are_told() {
     };
     let encoded = Anthropic.encode_request(&context(), &target, request).unwrap();
     assert_eq!(encoded.notes, [Note::dropped("logprobs")]);
-    assert!(encoded.body.contains(r#""max_tokens":4096"#), "{}", encoded.body);
+    let body = String::from_utf8(encoded.body).expect("text");
+    assert!(body.contains(r#""max_tokens":4096"#), "{body}");
 }

@@ -222,7 +222,7 @@ fn returned(model: &str, parts: Vec<Part>) -> (Vec<Value>, Vec<Note>) {
         max_output: 0,
     };
     let encoded = Bedrock.encode_request(&context(), &target, request).expect("a request");
-    let body: Value = serde_json::from_str(&encoded.body).expect("JSON");
+    let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
     let turns = body["messages"].as_array().expect("messages");
     let said = turns.iter().find(|turn| turn["role"] == "assistant").map(|turn| turn["content"].clone());
     (said.and_then(|content| content.as_array().cloned()).unwrap_or_default(), encoded.notes)

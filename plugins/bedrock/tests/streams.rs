@@ -96,7 +96,7 @@ proptest! {
             max_output: 0,
         };
         let Ok(encoded) = Bedrock.encode_request(&context(), &target, request) else { return Ok(()) };
-        let body: Value = serde_json::from_str(&encoded.body).expect("JSON");
+        let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
         let mut calls = false;
         for (at, turn) in body["messages"].as_array().expect("messages").iter().enumerate() {
             prop_assert_eq!(&turn["role"], if at % 2 == 0 { "user" } else { "assistant" });

@@ -181,7 +181,7 @@ fn returned(parts: Vec<Part>) -> Value {
     };
     let encoded = Cohere.encode_request(&context(), &target, request).expect("a request");
     assert!(encoded.notes.is_empty(), "{:?}", encoded.notes);
-    let body: Value = serde_json::from_str(&encoded.body).expect("JSON");
+    let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
     body["messages"][1].clone()
 }
 

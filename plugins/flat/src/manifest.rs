@@ -45,6 +45,7 @@ fn chat_route() -> Route {
             channels: vec![Channel {
                 text: "/content".to_owned(),
                 kind: TextKind::Text,
+                when: Vec::new(),
                 key: Vec::new(),
                 ends: Vec::new(),
             }],

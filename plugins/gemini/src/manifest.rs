@@ -96,6 +96,12 @@ fn chat_route(place: &str, before: &str, stream: bool) -> Route {
             "/generationConfig/max_output_tokens",
             "/generation_config/maxOutputTokens",
         ]),
+        choices: list(&[
+            "/generationConfig/candidateCount",
+            "/generation_config/candidate_count",
+            "/generationConfig/candidate_count",
+            "/generation_config/candidateCount",
+        ]),
         reencode_when: reencode_when(),
         features: features(),
         request_texts: TextMap { derived: signatures_sent_back(), ..TextMap::plain() },
@@ -178,7 +184,7 @@ fn features() -> FeatureMap {
         for at in both(&[at]) {
             needs.push(Need {
                 capability: capability.to_owned(),
-                when: Condition { at, equals: equals.map(str::to_owned) },
+                when: equals.map_or_else(|| Condition::present(&at), |json| Condition::equals(&at, json)),
             });
         }
     };
@@ -266,6 +272,7 @@ fn stream_texts() -> TextMap {
         channels: vec![Channel {
             text: "/candidates/*/content/parts/*/text".to_owned(),
             kind: TextKind::Text,
+            when: Vec::new(),
             key: list(&["/candidates/*/index", "/candidates/*/content/parts/*/thought"]),
             ends: vec![
                 end("/candidates/*/content/parts/*/functionCall"),
@@ -280,6 +287,8 @@ fn stream_texts() -> TextMap {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_plugin::ir::Test;
+
     use super::*;
 
     /// Every place and every condition of a route is one the host can read.
@@ -304,7 +313,7 @@ mod tests {
             }
             for condition in conditions {
                 patterns.push(condition.at);
-                if let Some(json) = condition.equals {
+                if let Test::Equals(json) = condition.test {
                     assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
                 }
             }

@@ -340,7 +340,7 @@ fn requests_come_back_the_same() {
         let encoded = Gemini.encode_request(&context(), &target, request).expect("a request");
         assert_eq!(encoded.notes, [], "{}", recording.id);
         assert_eq!(encoded.path, [Pair::new("model", model)]);
-        let after: Value = serde_json::from_str(&encoded.body).expect("JSON");
+        let after: Value = serde_json::from_slice(&encoded.body).expect("JSON");
         let before: Value = serde_json::from_str(&recording.request).expect("JSON");
         assert_eq!(normal(after), normal(before), "{}", recording.id);
     }

@@ -110,7 +110,7 @@ fn upstream(model: &str, request: Request) -> (Value, Vec<Note>) {
         max_output: 0,
     };
     let encoded = Gemini.encode_request(&context(), &target, request).expect("a request");
-    (serde_json::from_str(&encoded.body).expect("JSON"), encoded.notes)
+    (serde_json::from_slice(&encoded.body).expect("JSON"), encoded.notes)
 }
 
 proptest! {

@@ -73,7 +73,7 @@ fn upstream(request: Request) -> (Value, Value) {
         max_output: 0,
     };
     let encoded = Gemini.encode_request(&context(), &target, request).expect("a request");
-    let body: Value = serde_json::from_str(&encoded.body).expect("JSON");
+    let body: Value = serde_json::from_slice(&encoded.body).expect("JSON");
     (body["contents"][1]["parts"].clone(), body["contents"][2]["parts"].clone())
 }
 

@@ -64,8 +64,12 @@ impl Dialect for OpenAi {
         }
     }
 
-    fn encode_error(&self, _: &Context, failure: &Failure) -> ErrorReply {
-        dialect::error::encode(failure)
+    fn encode_error(&self, _: &Context, route: &str, failure: &Failure) -> ErrorReply {
+        let reply = dialect::error::encode(failure);
+        match route == responses::NAME {
+            true => ErrorReply { frames: vec![responses::dialect::error::frame(failure)], ..reply },
+            false => reply,
+        }
     }
 
     fn encode_models(&self, _: &Context, models: &[ModelEntry]) -> Json {

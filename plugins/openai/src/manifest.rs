@@ -49,6 +49,7 @@ fn chat_route() -> Route {
         auto_when: Vec::new(),
         stream: Location::Body("/stream".to_owned()),
         output_limit: list(&["/max_completion_tokens", "/max_tokens"]),
+        choices: list(&["/n"]),
         reencode_when: vec![
             Condition::present("/system"),
             // A guard changed this reasoning: whoever signed it would refuse it, and encoding drops it.
@@ -82,6 +83,7 @@ fn models_route() -> Route {
         auto_when: Vec::new(),
         stream: Location::Absent,
         output_limit: Vec::new(),
+        choices: Vec::new(),
         reencode_when: Vec::new(),
         features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
         request_texts: TextMap::plain(),
@@ -138,6 +140,7 @@ fn stream_texts() -> TextMap {
     let channel = |text: &str, kind: TextKind, key: &[&str], ends: Vec<ChannelEnd>| Channel {
         text: text.to_owned(),
         kind,
+        when: Vec::new(),
         key: list(key),
         ends,
     };

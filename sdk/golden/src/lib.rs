@@ -59,7 +59,7 @@ impl Vector {
                 }
                 "state" => json!([]),
                 "last" => json!(true),
-                "endpoint" => json!("chat"),
+                "endpoint" | "route" => json!("chat"),
                 "content" | "usage" => Value::Null,
                 _ => return Err(format!("the vector has no `{name}`")),
             },
@@ -169,7 +169,11 @@ pub fn comparable(value: Value) -> Value {
             members
                 .into_iter()
                 .filter(|(key, value)| !(key == "state" && value.is_array()))
-                .map(|(key, value)| (key, comparable(value)))
+                .map(
+                    |(key, value)| {
+                        if key == "body" { (key, comparable(text_of(value))) } else { (key, comparable(value)) }
+                    },
+                )
                 .collect(),
         ),
         Value::Array(items) => Value::Array(items.into_iter().map(comparable).collect()),
@@ -178,6 +182,16 @@ pub fn comparable(value: Value) -> Value {
             Err(_) => Value::String(text),
         },
         other => other,
+    }
+}
+
+/// A body that crosses as bytes, as the text it is.
+fn text_of(body: Value) -> Value {
+    let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
+    let bytes = body.as_array().filter(|list| !list.is_empty()).and_then(|list| list.iter().map(byte).collect());
+    match bytes.map(String::from_utf8) {
+        Some(Ok(text)) if text.starts_with('{') => Value::String(text),
+        _ => body,
     }
 }
 

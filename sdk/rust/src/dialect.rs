@@ -70,7 +70,7 @@
 //!         Ok(pieces.map(|delta| Frame::data(text(&delta.text))).collect())
 //!     }
 //!
-//!     fn encode_error(&self, _: &Context, failure: &Failure) -> ErrorReply {
+//!     fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
 //!         let body = format!(r#"{{"error":{}}}"#, json::quote(&failure.message));
 //!         ErrorReply { status: failure.kind.status(), frames: vec![Frame::data(body.clone())], body }
 //!     }
@@ -118,7 +118,7 @@ pub trait Dialect: Plugin {
     ) -> Result<Vec<Frame>, Failure>;
 
     /// An error as an HTTP answer of its own and as frames of a stream that has begun; its message is fit for the client.
-    fn encode_error(&self, context: &Context, failure: &Failure) -> ErrorReply;
+    fn encode_error(&self, context: &Context, route: &str, failure: &Failure) -> ErrorReply;
 
     /// The models a caller may use.
     fn encode_models(&self, context: &Context, models: &[ModelEntry]) -> Json;
@@ -145,8 +145,8 @@ impl<P: Dialect + Instance> Guest for Exported<P> {
         Ok(EncodedEvents { state: state::save(&state)?, frames })
     }
 
-    fn encode_error(context: Context, failure: Failure) -> ErrorReply {
-        P::instance().encode_error(&context, &failure)
+    fn encode_error(context: Context, route: String, failure: Failure) -> ErrorReply {
+        P::instance().encode_error(&context, &route, &failure)
     }
 
     fn encode_models(context: Context, models: Vec<ModelEntry>) -> Json {

@@ -85,9 +85,11 @@ macro_rules! __golden_role {
                 $v.parameter("events")?,
                 $v.parameter("last")?,
             )),
-            "encode-error" => {
-                $crate::golden::plain(E::encode_error($v.parameter("context")?, $v.parameter("failure")?))
-            }
+            "encode-error" => $crate::golden::plain(E::encode_error(
+                $v.parameter("context")?,
+                $v.parameter("route")?,
+                $v.parameter("failure")?,
+            )),
             "encode-models" => {
                 $crate::golden::plain(E::encode_models($v.parameter("context")?, $v.parameter("models")?))
             }

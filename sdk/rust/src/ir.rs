@@ -7,7 +7,7 @@ pub use crate::bindings::shared::portcullis::plugin::chat::{
     Source, StreamStart, Tool, ToolCall, ToolChoice, ToolResult, Usage, WholePart,
 };
 pub use crate::bindings::shared::portcullis::plugin::types::{
-    Caller, Condition, Context, Failure, FailureKind, Field, Frame, Json, Note, Pair, Pattern, Pointer,
+    Caller, Condition, Context, Failure, FailureKind, Field, Frame, Json, Note, Pair, Pattern, Pointer, Test,
 };
 
 impl Failure {

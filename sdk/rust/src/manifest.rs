@@ -15,7 +15,7 @@ pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
     Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price,
     Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
 };
-use crate::ir::Condition;
+use crate::ir::{Condition, Test};
 
 impl Manifest {
     /// A manifest that asks for nothing and offers nothing: a start for struct update syntax. The name must be that of the
@@ -69,6 +69,7 @@ impl Route {
             auto_when: Vec::new(),
             stream: Location::Absent,
             output_limit: Vec::new(),
+            choices: Vec::new(),
             reencode_when: Vec::new(),
             features: FeatureMap { tool_names: Vec::new(), needs: Vec::new(), prompts: Vec::new() },
             request_texts: TextMap::plain(),
@@ -107,12 +108,17 @@ impl Endpoint {
 impl Condition {
     /// Something other than null stands there.
     pub fn present(at: &str) -> Self {
-        Condition { at: at.to_owned(), equals: None }
+        Condition { at: at.to_owned(), test: Test::Present }
     }
 
     /// Exactly this JSON stands there.
     pub fn equals(at: &str, json: &str) -> Self {
-        Condition { at: at.to_owned(), equals: Some(json.to_owned()) }
+        Condition { at: at.to_owned(), test: Test::Equals(json.to_owned()) }
+    }
+
+    /// A string stands there that begins with this text.
+    pub fn starts_with(at: &str, text: &str) -> Self {
+        Condition { at: at.to_owned(), test: Test::StartsWith(text.to_owned()) }
     }
 }
 

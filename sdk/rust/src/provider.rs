@@ -169,7 +169,7 @@ impl UpstreamRequest {
             path: Vec::new(),
             query: Vec::new(),
             headers: Vec::new(),
-            body,
+            body: body.into_bytes(),
             notes,
         }
     }

@@ -19,10 +19,6 @@ const ANY_MODEL: &str = "auto";
 /// tokens a second, 75 bytes each.
 const FILE_BYTES_PER_TEXT_BYTE: u64 = 64;
 
-/// The member that asks for several answers. The contract's routes do not say where it stands; in a protocol that has the name for
-/// something else, too much is reserved and never too little.
-const CHOICES: &str = "n";
-
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// As the client named it.
@@ -86,7 +82,7 @@ impl Facts {
             model_at,
             stream,
             max_output_tokens: limit.and_then(|text| text.parse().ok()),
-            choices: top.get(CHOICES).map_or(1, |range| count(&body[range])),
+            choices: route.choices.iter().filter_map(in_body).map(|range| count(&body[range])).max().unwrap_or(1),
             body_bytes: body.len() as u64,
             input_tokens: body.len() as u64 / BYTES_PER_TOKEN + 1,
             tool_names,

@@ -129,7 +129,9 @@ impl Exchange {
     /// The answer to a request that was stopped, in the caller's own protocol.
     pub(crate) fn refuse(&mut self, stop: &Stop) -> Response<AnswerBody> {
         let plugin = Arc::clone(&self.route.plugin);
-        let encoded = self.call(&plugin, "dialect", |session, context| session.encode_error(context, &stop.failure));
+        let route = self.route.name.clone();
+        let encoded =
+            self.call(&plugin, "dialect", |session, context| session.encode_error(context, &route, &stop.failure));
         let (status, body) = match encoded {
             Ok(reply) => (reply.status, Bytes::from(reply.body)),
             Err(error) => {
@@ -151,7 +153,7 @@ pub(crate) fn wire_error(
     failure: &Failure,
 ) -> Response<AnswerBody> {
     let encoded =
-        dialect.and_then(|plugin| plugin.session("", "", &context.request_id).encode_error(context, failure).ok());
+        dialect.and_then(|plugin| plugin.session("", "", &context.request_id).encode_error(context, "", failure).ok());
     let (status, body) = match encoded {
         Some(reply) => (reply.status, Bytes::from(reply.body)),
         None => generic(failure),

@@ -385,9 +385,10 @@ impl AnswerStream {
 
     /// Ends the stream with an error in the client's protocol. What guards still hold is dropped: it was never released.
     fn fail(&mut self, stop: Stop) -> Bytes {
-        let plugin = Arc::clone(&self.exchange.route.plugin);
-        let encoded =
-            self.exchange.call(&plugin, "dialect", |session, context| session.encode_error(context, &stop.failure));
+        let route = Arc::clone(&self.exchange.route);
+        let encoded = self.exchange.call(&route.plugin, "dialect", |session, context| {
+            session.encode_error(context, &route.name, &stop.failure)
+        });
         let framing = self.exchange.route.framing;
         let mut out = Vec::new();
         if let Ok(reply) = encoded {

@@ -18,7 +18,7 @@ pub use edits::{EditError, Edits};
 pub use error::ScanError;
 pub use pointer::{Pattern, Pointer, PointerError, locate};
 pub(crate) use pointer::{members, value_at};
-pub use select::{Condition, same_json, select};
+pub use select::{Condition, Test, same_json, select};
 pub(crate) use string::{Escape, OffsetMap, escape_at};
 pub use string::{escape_into, quote, unescape};
 pub use top::{Member, TopLevel};

@@ -36,12 +36,22 @@ impl Visitor for Found {
     }
 }
 
+/// What a value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Test {
+    /// There, and not null.
+    Present,
+    /// This JSON text.
+    Equals(String),
+    /// A string whose text begins with this one.
+    StartsWith(String),
+}
+
 /// A test on the places of a document that a pattern names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub at: Pattern,
-    /// JSON text. Absent: the value must be there and not null.
-    pub equals: Option<String>,
+    pub test: Test,
 }
 
 impl Condition {
@@ -57,9 +67,15 @@ impl Condition {
     /// False where a look at the bytes tells that it does not hold: an empty string can be written in one way only, so
     /// that without one behind a key of the wanted name there is nothing to walk for.
     fn may_hold(&self, body: &str) -> bool {
-        let (Some("\"\""), Some(Step::Name(name))) = (self.equals.as_deref(), self.at.steps.last()) else {
-            return true;
-        };
+        let Some(Step::Name(name)) = self.at.steps.last() else { return true };
+        match &self.test {
+            Test::Equals(json) if json == "\"\"" => {}
+            // Escaped, it has a backslash; else it is there as it is.
+            Test::StartsWith(start) => {
+                return memmem::find(body.as_bytes(), start.as_bytes()).is_some() || body.contains('\\');
+            }
+            Test::Present | Test::Equals(_) => return true,
+        }
         if index(name).is_some() {
             return true;
         }
@@ -75,9 +91,13 @@ impl Condition {
 
     /// True where this value, which stands at the named place, passes.
     pub fn passes(&self, value: &str) -> bool {
-        match &self.equals {
-            Some(wanted) => same_json(value, wanted),
-            None => value != "null",
+        match &self.test {
+            Test::Present => value != "null",
+            Test::Equals(wanted) => same_json(value, wanted),
+            Test::StartsWith(start) => {
+                let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+                text.is_some_and(|text| unescape(text).starts_with(start.as_str()))
+            }
         }
     }
 }

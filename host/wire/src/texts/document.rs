@@ -140,7 +140,8 @@ impl Visitor for Cutter<'_> {
             match self.map.roles[usize::from(id)] {
                 Role::JsonString => json = true,
                 Role::Opaque => opaque = self.direction == Direction::Answer,
-                Role::ChannelText(channel) => {
+                // One that is a stream's in some frames only says nothing of a document.
+                Role::ChannelText(channel) if self.map.channels[channel].when.is_empty() => {
                     let found = self.map.channels[channel].kind;
                     json |= found == TextKind::ToolArguments;
                     kind = found.place();

@@ -29,6 +29,8 @@ pub(super) struct FramePiece {
     pub(super) channel: usize,
     pub(super) at: String,
     pub(super) range: Range<usize>,
+    /// What it is where it is no channel's: a string to be shown, read through if it is JSON.
+    shown: Option<bool>,
     /// Where the key's values stand; empty where the frame does not have one.
     pub(super) key: Vec<Range<usize>>,
     binding: Binding,
@@ -48,7 +50,7 @@ impl<'m> FrameRead<'m> {
     pub(super) fn read(map: &'m TextMap, data: &str) -> Result<Self, ScanError> {
         let mut read = Self { map, strings: Vec::new(), pieces: Vec::new(), derived: Vec::new(), hits: Vec::new() };
         walk(data, &map.set, &mut read)?;
-        let mut pieces = std::mem::take(&mut read.pieces);
+        let mut pieces = read.decided(data);
         for piece in &mut pieces {
             let keys = map.channels[piece.channel].keys;
             let key = |at| read.bound(Role::ChannelKey(piece.channel, at), &piece.binding, piece.wildcards);
@@ -57,6 +59,35 @@ impl<'m> FrameRead<'m> {
         read.pieces = pieces;
         read.find_owners(data);
         Ok(read)
+    }
+
+    /// Of the channels whose text stands at one place, the first that the frame leaves. A string that it leaves to none is one
+    /// like any other.
+    fn decided(&mut self, data: &str) -> Vec<FramePiece> {
+        let mut decided: Vec<FramePiece> = Vec::with_capacity(self.pieces.len());
+        let mut candidates = std::mem::take(&mut self.pieces).into_iter().peekable();
+        while let Some(piece) = candidates.next() {
+            let last = candidates.peek().is_none_or(|next| next.range != piece.range);
+            if decided.last().is_some_and(|taken| taken.range == piece.range) {
+                continue;
+            }
+            if self.is_of(piece.channel, data) {
+                decided.push(piece);
+            } else if let (true, Some(json)) = (last, piece.shown) {
+                self.strings.push(FrameString { at: piece.at, range: piece.range, json });
+            }
+        }
+        decided
+    }
+
+    /// Whether the frame is one of this channel's.
+    fn is_of(&self, channel: usize, data: &str) -> bool {
+        let when = &self.map.channels[channel].when;
+        let holds = |hit: &Hit| match hit.role {
+            Role::ChannelWhen(of, at) => of == channel && when[at].passes(&data[hit.range.clone()]),
+            _ => false,
+        };
+        when.is_empty() || self.hits.iter().any(holds)
     }
 
     /// Finds the channels that derived strings belong to.
@@ -116,18 +147,20 @@ impl Visitor for FrameRead<'_> {
 
     fn value(&mut self, place: &Place<'_>, kind: Kind, range: Range<usize>) {
         let is_string = kind == Kind::String;
-        let (mut json, mut opaque, mut piece) = (false, false, None);
+        let (mut json, mut opaque) = (false, false);
+        let pieces = self.pieces.len();
         for id in place.hits() {
             let id = usize::from(id);
             let pattern = &self.map.patterns[id];
             match self.map.roles[id] {
                 Role::JsonString => json = true,
                 Role::Opaque => opaque = true,
-                Role::ChannelText(channel) if is_string && piece.is_none() => {
-                    piece = Some(FramePiece {
+                Role::ChannelText(channel) if is_string => {
+                    self.pieces.push(FramePiece {
                         channel,
                         at: place.pointer(),
                         range: range.clone(),
+                        shown: None,
                         key: Vec::new(),
                         binding: place.bind(pattern),
                         wildcards: pattern.wildcards(),
@@ -147,12 +180,14 @@ impl Visitor for FrameRead<'_> {
                 }
             }
         }
-        match piece {
-            Some(piece) => self.pieces.push(piece),
-            None if is_string && !opaque && range.len() > 2 => {
-                self.strings.push(FrameString { at: place.pointer(), range, json });
+        let shown = (is_string && !opaque && range.len() > 2).then_some(json);
+        match &mut self.pieces[pieces..] {
+            [] => {
+                if let Some(json) = shown {
+                    self.strings.push(FrameString { at: place.pointer(), range, json });
+                }
             }
-            None => {}
+            candidates => candidates.iter_mut().for_each(|piece| piece.shown = shown),
         }
     }
 }

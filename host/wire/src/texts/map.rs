@@ -1,7 +1,7 @@
 //! The contract's text map (`wit/describe.wit`), compiled: every pattern of it is one entry of a single set, so that one walk
 //! over a document or frame finds them all.
 
-use crate::json::{Condition, MAX_WILDCARDS, Pattern, PatternSet, PointerError};
+use crate::json::{Condition, MAX_WILDCARDS, Pattern, PatternSet, PointerError, Test};
 
 use super::PlaceKind;
 use super::derived::Derivation;
@@ -22,6 +22,7 @@ pub struct TextMapSpec {
 pub struct ChannelSpec {
     pub text: String,
     pub kind: TextKind,
+    pub when: Vec<ConditionSpec>,
     pub key: Vec<String>,
     pub ends: Vec<ChannelEndSpec>,
 }
@@ -37,7 +38,7 @@ pub struct ChannelEndSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConditionSpec {
     pub at: String,
-    pub equals: Option<String>,
+    pub test: Test,
 }
 
 /// The contract's `text-kind`.
@@ -85,6 +86,7 @@ pub(super) enum Role {
     /// Of this channel.
     ChannelText(usize),
     ChannelKey(usize, usize),
+    ChannelWhen(usize, usize),
     EndWhen(usize, usize),
     /// Channel, end, place in the key.
     EndKey(usize, usize, usize),
@@ -94,6 +96,7 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) kind: TextKind,
+    pub(super) when: Vec<Condition>,
     pub(super) keys: usize,
     pub(super) ends: Vec<ChannelEnd>,
 }
@@ -172,6 +175,12 @@ impl TextMap {
         for (at, key) in spec.key.iter().enumerate() {
             self.add(bound(key, &spec.text)?, Role::ChannelKey(channel, at));
         }
+        let mut when = Vec::with_capacity(spec.when.len());
+        for (at, condition) in spec.when.iter().enumerate() {
+            let condition = condition.compile()?;
+            self.add(condition.at.clone(), Role::ChannelWhen(channel, at));
+            when.push(condition);
+        }
         let mut ends = Vec::with_capacity(spec.ends.len());
         for (end, found) in spec.ends.iter().enumerate() {
             bindable(&found.when.at)?;
@@ -185,14 +194,14 @@ impl TextMap {
             }
             ends.push(ChannelEnd { when, keys: found.key.len() });
         }
-        self.channels.push(Channel { kind: spec.kind, keys: spec.key.len(), ends });
+        self.channels.push(Channel { kind: spec.kind, when, keys: spec.key.len(), ends });
         Ok(())
     }
 }
 
 impl ConditionSpec {
     fn compile(&self) -> Result<Condition, PointerError> {
-        Ok(Condition { at: Pattern::parse(&self.at)?, equals: self.equals.clone() })
+        Ok(Condition { at: Pattern::parse(&self.at)?, test: self.test.clone() })
     }
 }
 

@@ -32,7 +32,7 @@ impl Dialect for Anthropic {
         stream::encode(context, reply, state, events, last)
     }
 
-    fn encode_error(&self, context: &Context, failure: &Failure) -> ErrorReply {
+    fn encode_error(&self, context: &Context, _: &str, failure: &Failure) -> ErrorReply {
         error::encode(context, failure)
     }
 

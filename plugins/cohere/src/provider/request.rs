@@ -177,7 +177,8 @@ mod tests {
         for (top, notes) in [(0, vec![]), (3, vec![Note::dropped("top_logprobs")])] {
             request.logprobs = Some(Logprobs { top });
             let encoded = encode(&target, &request).unwrap();
-            assert!(encoded.body.contains(r#""logprobs":true"#), "{}", encoded.body);
+            let body = String::from_utf8(encoded.body).expect("text");
+            assert!(body.contains(r#""logprobs":true"#), "{body}");
             assert_eq!(encoded.notes, notes);
         }
     }

@@ -33,7 +33,7 @@ impl Dialect for Gemini {
         stream::encode(context, reply, state, events, last)
     }
 
-    fn encode_error(&self, _: &Context, failure: &Failure) -> ErrorReply {
+    fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
         error::encode(failure)
     }
 

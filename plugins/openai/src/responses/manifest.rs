@@ -9,6 +9,7 @@ use portcullis_plugin::manifest::{
     Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Need, Route, TextKind, TextMap, list,
 };
 
+use super::wire::proof::MARK;
 use super::{FORMAT, NAME};
 use crate::manifest::SHARED_OBJECTS;
 
@@ -25,6 +26,7 @@ pub fn route() -> Route {
             Condition::equals("/input/*/encrypted_content", r#""""#),
             // Another provider's reasoning: OpenAI would refuse it.
             Condition::present("/input/*/format"),
+            Condition::starts_with("/input/*/encrypted_content", MARK),
         ],
         features: features(),
         request_texts: TextMap {
@@ -42,7 +44,7 @@ pub fn route() -> Route {
             output: "/output".to_owned(),
             // `response.completed`, and `response.incomplete`, which can be gone on from as well: the frames before them have the
             // document without its items.
-            ends: Condition::present("/response/output/0"),
+            ends: vec![Condition::present("/response/output/0")],
             within: "/response".to_owned(),
         }),
         ..Route::post(NAME, "chat", FORMAT, "/v1/responses", Location::Body("/model".to_owned()))
@@ -74,7 +76,13 @@ pub fn count_route() -> Route {
         request_texts: TextMap { json_strings: list(&["/input/*/arguments"]), ..TextMap::plain() },
         answer_texts: TextMap { opaque: list(&["/object"]), ..TextMap::plain() },
         stream_framing: Framing::Json,
-        ..Route::post(COUNT, "count-tokens", COUNT_FORMAT, "/v1/responses/input_tokens", Location::Body("/model".to_owned()))
+        ..Route::post(
+            COUNT,
+            "count-tokens",
+            COUNT_FORMAT,
+            "/v1/responses/input_tokens",
+            Location::Body("/model".to_owned()),
+        )
     }
 }
 
@@ -258,16 +266,27 @@ fn stream_texts() -> TextMap {
     // Whatever repeats a text, and the beginning and end of what holds it.
     let ends = ["/text", "/refusal", "/arguments", "/input", "/code", "/diff", "/part", "/item"]
         .map(|at| ChannelEnd { when: Condition::present(at), key: list(&["/output_index"]) });
+    // Every piece stands at `/delta`; what it is of, the frame's type says. What is none of these is a text: the input of a custom
+    // tool, code, a transcript.
+    let kinds = [
+        (TextKind::Text, ["response.output_text.delta"].as_slice()),
+        (TextKind::Refusal, &["response.refusal.delta"]),
+        (TextKind::Reasoning, &["response.reasoning_text.delta", "response.reasoning_summary_text.delta"]),
+        (TextKind::ToolArguments, &["response.function_call_arguments.delta", "response.mcp_call_arguments.delta"]),
+        (TextKind::Text, &[]),
+    ];
+    let channel = |(kind, types): (TextKind, &[&str])| Channel {
+        text: "/delta".to_owned(),
+        kind,
+        when: types.iter().map(|name| Condition::equals("/type", &format!("\"{name}\""))).collect(),
+        key: list(&["/output_index"]),
+        ends: ends.to_vec(),
+    };
     TextMap {
         json_strings,
         opaque,
         derived,
-        channels: vec![Channel {
-            text: "/delta".to_owned(),
-            kind: TextKind::Text,
-            key: list(&["/output_index"]),
-            ends: ends.into(),
-        }],
+        channels: kinds.map(channel).into(),
         terminators: vec![Condition::present("/response"), Condition::equals("/type", r#""error""#)],
     }
 }

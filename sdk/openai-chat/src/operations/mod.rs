@@ -155,6 +155,7 @@ impl Operation {
         route.method = self.method.to_owned();
         route.stream = self.stream.location("stream");
         route.stream_framing = self.framing();
+        route.choices = list(&["/n", "/best_of"]);
         route.features.prompts = list(self.prompts);
         route.answer_texts = texts::answer(self.name);
         route.stream_texts = texts::stream(self.name);

@@ -32,6 +32,7 @@ pub fn stream(operation: &str) -> TextMap {
             channels: vec![Channel {
                 text: "/choices/*/text".to_owned(),
                 kind: TextKind::Text,
+                when: Vec::new(),
                 key: list(&["/choices/*/index"]),
                 ends: vec![ChannelEnd {
                     when: Condition::present("/choices/*/finish_reason"),
@@ -50,6 +51,7 @@ pub fn stream(operation: &str) -> TextMap {
             channels: vec![Channel {
                 text: "/delta".to_owned(),
                 kind: TextKind::Text,
+                when: Vec::new(),
                 key: Vec::new(),
                 ends: Vec::new(),
             }],

@@ -1,7 +1,7 @@
 //! A failure within this protocol's streams and answers. As an HTTP answer of its own it has the shape of every OpenAI error,
 //! which `crate::dialect::error` writes.
 
-use portcullis_plugin::ir::{Failure, FailureKind};
+use portcullis_plugin::ir::{Failure, FailureKind, Frame};
 use portcullis_plugin::json::Writer;
 
 /// `error.code` of a failed response, as the official types allow it.
@@ -14,6 +14,12 @@ pub fn response_code(kind: FailureKind) -> &'static str {
         | FailureKind::UnsupportedFeature => "invalid_prompt",
         _ => "server_error",
     }
+}
+
+/// The frame that ends a stream in an error of the gateway's own. How many frames went before is not known here, and the official
+/// clients count none.
+pub fn frame(failure: &Failure) -> Frame {
+    Frame { event: "error".to_owned(), data: event(failure, 0) }
 }
 
 /// The data of an `error` event.

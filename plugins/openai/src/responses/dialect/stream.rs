@@ -29,16 +29,16 @@ use crate::responses::FORMAT;
 use crate::responses::wire::answer::{Document, status_of};
 use crate::responses::wire::{RAW_ITEM, SUMMARY, carried_json};
 
-/// Bytes of what was said that the state keeps for the frames that repeat it; a state has 64 KB. The last frame leaves out the
+/// Bytes of what was said that the state keeps for the frames that repeat it; a state has 1 MB. The last frame leaves out the
 /// oldest items that do not fit.
-const ROOM: usize = 52 << 10;
+const ROOM: usize = 832 << 10;
 
 /// Bytes of the answer's own members; a longer one (the instructions once more) is left out.
-const ROOM_FOR_MEMBERS: usize = 8 << 10;
+const ROOM_FOR_MEMBERS: usize = 128 << 10;
 
 /// Bytes of an open item. A longer message is done and another begun, so that the joined text stays whole; longer reasoning is
 /// repeated in part and without its proof; longer arguments of open calls fail the stream, since they cannot be cut.
-const LONGEST: usize = 44 << 10;
+const LONGEST: usize = 704 << 10;
 
 /// What one batch of events leaves to the next.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -10,7 +10,7 @@
 const TEXT: &str = "text:";
 
 /// In front of another format's proof. Encrypted content is base64 or an identifier, which have no colon.
-const MARK: &str = "portcullis:";
+pub const MARK: &str = "portcullis:";
 
 /// A sealed item taken apart.
 #[derive(Debug, PartialEq, Eq)]
