@@ -25,12 +25,17 @@ impl Cores {
     }
 }
 
-/// Confines the calling thread, and the threads and processes it starts, to these cores.
+/// Confines the calling thread, and the threads and processes it starts, to these cores; leaves them where they are if none is
+/// named.
 ///
 /// # Errors
 /// The system refuses.
-#[cfg(target_os = "linux")]
 pub fn confine(cores: &[usize]) -> io::Result<()> {
+    if cores.is_empty() { Ok(()) } else { pin(cores) }
+}
+
+#[cfg(target_os = "linux")]
+fn pin(cores: &[usize]) -> io::Result<()> {
     // SAFETY: a zeroed cpu_set_t is an empty one; the macros stay within it, since cores come from `allowed`.
     let done = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
@@ -55,7 +60,7 @@ fn allowed() -> io::Result<Vec<usize>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn confine(_cores: &[usize]) -> io::Result<()> {
+fn pin(_cores: &[usize]) -> io::Result<()> {
     Err(unsupported())
 }
 

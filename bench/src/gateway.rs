@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::bodies;
-use crate::cpus::Cores;
 use crate::process::Process;
 use crate::scenario::{Instances, Plugins, SMALL, Setup, Upstream};
 use crate::target::Target;
@@ -32,11 +31,11 @@ pub struct Installation {
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 impl Installation {
-    /// Starts a gateway and waits for its first 200. Returns how long that took.
+    /// Starts a gateway on these cores, or anywhere if none is named, and waits for its first 200. Returns how long that took.
     ///
     /// # Errors
     /// It does not start, or does not answer.
-    pub fn start(&self, setup: Setup, cores: &Cores, upstream: SocketAddr) -> Result<(Target, Duration)> {
+    pub fn start(&self, setup: Setup, cores: &[usize], upstream: SocketAddr) -> Result<(Target, Duration)> {
         let address = free_address()?;
         let folder = tempfile::Builder::new().prefix("gateway-").tempdir_in(&self.scratch)?.keep();
         let config = folder.join("portcullis.toml");
@@ -46,7 +45,7 @@ impl Installation {
         command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "warn");
         let log = std::fs::File::create(folder.join("log"))?;
         command.stdout(log.try_clone()?).stderr(log);
-        let process = Process::start(command, &[cores.measured])?;
+        let process = Process::start(command, cores)?;
         let mut target = Target { process, address, path: "/v1/chat/completions", key: Some(key) };
         let taken = first_200(&mut target).with_context(|| {
             let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
@@ -90,7 +89,7 @@ impl Installation {
                  models = [\"*\", \"demo-bench\", \"demo-bench-stream-{DELTAS}\", \"demo-bench-stream-{FEW}\"]\n\
                  \n[[pricing.price]]\nmodel = \"{name}/*\"\ninput = \"1.00\"\noutput = \"2.00\"\n",
                 DELTAS = crate::scenario::DELTAS,
-                FEW = crate::run::FEW_DELTAS,
+                FEW = crate::scenario::FEW_DELTAS,
             );
         }
         let reads = setup.plugins == Plugins::Content;

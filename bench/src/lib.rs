@@ -18,5 +18,6 @@ pub mod run;
 pub mod scenario;
 pub mod stats;
 pub mod target;
+pub mod train;
 pub mod upstream;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! A child process on a core of its own, with its counters. It is killed when this is dropped.
+//! A child process on a core of its own, with its counters. It is ended when this is dropped.
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::cpus;
 
+/// How long a process may take to end when asked to.
+const ENDING: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -16,7 +19,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command on these cores.
+    /// Starts a command on these cores, or anywhere if none is named.
     ///
     /// # Errors
     /// It cannot be started.
@@ -98,6 +101,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Asked first: an instrumented build writes its profile as it ends, which a kill would take from it.
+        if let Ok(pid) = libc::pid_t::try_from(self.child.id()) {
+            // SAFETY: a signal to a child that has not been waited for, so the number is still its own.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < ENDING && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         // It may have ended by itself: then there is nothing to kill, and waiting takes its status.
         let _ = self.child.kill();
         let _ = self.child.wait();

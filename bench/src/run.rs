@@ -11,13 +11,10 @@ use crate::gateway::{Installation, REST};
 use crate::latency::Schedule;
 use crate::load::Load;
 use crate::report::Row;
-use crate::scenario::{Instances, LARGE, Plugins, SMALL, Setup, Upstream, Work};
+use crate::scenario::{Instances, Plugins, SMALL, Setup, Upstream, Work};
 use crate::stats::median;
 use crate::target::Target;
 use crate::{bodies, goals, latency, upstream};
-
-/// Deltas of the streams whose first token is timed.
-pub const FEW_DELTAS: u32 = 8;
 
 /// How thoroughly.
 #[derive(Clone, Debug)]
@@ -107,7 +104,7 @@ impl Runner {
         if self.plan.against_itself {
             return Target::bare(&self.cores, self.upstream.address);
         }
-        self.installation.start(setup, &self.cores, self.upstream.address).map(|(target, _)| target)
+        self.installation.start(setup, &[self.cores.measured], self.upstream.address).map(|(target, _)| target)
     }
 
     /// Idle memory is read once, where every plugin is loaded.
@@ -122,13 +119,8 @@ impl Runner {
     }
 
     fn cpu_row(&self, setup: Setup, work: Work, gateway: &Target, bare: &Target) -> Result<Vec<Row>> {
-        let (model, size, stream, units, connections) = match work {
-            Work::Burst { deltas } => (format!("demo-bench-stream-{deltas}"), SMALL, true, f64::from(deltas), 4),
-            Work::Whole { bytes } => ("demo-bench".to_owned(), bytes, false, 1.0, if bytes < LARGE { 16 } else { 8 }),
-            Work::Latency | Work::FirstToken => unreachable!("measured by the clock"),
-        };
-        let body = bodies::chat(&model, size, stream);
-        let pair = self.rounds(gateway, bare, &body, units, connections)?;
+        let units = if let Work::Burst { deltas } = work { f64::from(deltas) } else { 1.0 };
+        let pair = self.rounds(gateway, bare, &work.body(), units, work.connections())?;
         let ratios: Vec<_> = pair.gateway.iter().zip(&pair.bare).map(|(gateway, bare)| gateway / bare).collect();
         let mut row = Row::ratio(
             format!("{setup}, {work}: CPU µs"),
@@ -167,8 +159,7 @@ impl Runner {
     }
 
     fn latency_rows(&self, setup: Setup, gateway: &Target, bare: &Target) -> Result<Vec<Row>> {
-        let body = bodies::chat("demo-bench", SMALL, false);
-        let [gateway, bare, direct] = self.latencies(gateway, bare, &body, None, 400)?;
+        let [gateway, bare, direct] = self.latencies(gateway, bare, &Work::Latency.body(), None, 400)?;
         let added = |percentile: f64| {
             let at = |histogram: &Histogram<u64>| histogram.value_at_percentile(percentile) as f64 / 1000.0;
             (at(&gateway) - at(&direct), at(&bare) - at(&direct))
@@ -179,8 +170,7 @@ impl Runner {
     }
 
     fn first_token(&self, setup: Setup, gateway: &Target, bare: &Target) -> Result<Vec<Row>> {
-        let body = bodies::chat(&format!("demo-bench-stream-{FEW_DELTAS}"), SMALL, true);
-        let [gateway, bare, direct] = self.latencies(gateway, bare, &body, Some(b" token"), 200)?;
+        let [gateway, bare, direct] = self.latencies(gateway, bare, &Work::FirstToken.body(), Some(b" token"), 200)?;
         let at = |histogram: &Histogram<u64>| histogram.value_at_percentile(50.0) as f64 / 1000.0;
         let name = format!("{setup}: added to the first token, µs");
         let (gateway, bare) = (at(&gateway) - at(&direct), at(&bare) - at(&direct));
@@ -242,7 +232,7 @@ impl Runner {
         self.target(setup)?;
         let mut times = Vec::new();
         for _ in 0..self.plan.rounds.max(3) {
-            let (_, taken) = self.installation.start(setup, &self.cores, self.upstream.address)?;
+            let (_, taken) = self.installation.start(setup, &[self.cores.measured], self.upstream.address)?;
             times.push(taken.as_secs_f64() * 1000.0);
         }
         Ok(Some(Row::number(NAME, median(&times).context("no rounds")?, Some(goals::START))))

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bodies;
+
 /// The upstream's protocol; clients always speak OpenAI's.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Upstream {
@@ -53,6 +55,8 @@ pub enum Work {
 pub const SMALL: usize = 1_000;
 pub const LARGE: usize = 100_000;
 pub const DELTAS: u32 = 1_000;
+/// Deltas of the streams whose first token is timed.
+pub const FEW_DELTAS: u32 = 8;
 
 impl Setup {
     /// Every configuration, in the order they are measured.
@@ -86,6 +90,28 @@ impl Setup {
             Plugins::Content => 3,
         };
         between + if self.upstream == Upstream::Same { 1 } else { 2 }
+    }
+}
+
+impl Work {
+    /// The request's body.
+    pub fn body(&self) -> String {
+        match *self {
+            Work::Whole { bytes } => bodies::chat("demo-bench", bytes, false),
+            Work::Burst { deltas } => bodies::chat(&format!("demo-bench-stream-{deltas}"), SMALL, true),
+            Work::Latency => bodies::chat("demo-bench", SMALL, false),
+            Work::FirstToken => bodies::chat(&format!("demo-bench-stream-{FEW_DELTAS}"), SMALL, true),
+        }
+    }
+
+    /// How many connections saturate a process with it.
+    pub fn connections(&self) -> usize {
+        match *self {
+            Work::Whole { bytes } if bytes < LARGE => 16,
+            Work::Whole { .. } => 8,
+            Work::Burst { .. } => 4,
+            Work::Latency | Work::FirstToken => 16,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Parser;
 use portcullis_bench::cpus::{self, Cores};
 use portcullis_bench::gateway::Installation;
 use portcullis_bench::run::{Plan, Runner};
-use portcullis_bench::{report, upstream};
+use portcullis_bench::{report, train, upstream};
 
 /// Measures the gateway against a bare hyper reverse proxy.
 #[derive(Parser)]
@@ -29,6 +29,13 @@ struct Arguments {
     /// Also write the rows here.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measure nothing: load the gateway with everything there is for one window each, so that an instrumented build writes what
+    /// `cargo xtask release` learns from.
+    #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "json", "against_itself"])]
+    train: bool,
+    /// What build the gateway is, for the first line.
+    #[arg(long)]
+    build: Option<String>,
     /// Measure the bare proxy in the gateway's place, to see how far from 1.00 chance leads.
     #[arg(long)]
     against_itself: bool,
@@ -42,22 +49,30 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let cores = Cores::divide()?;
-    cpus::confine(&cores.others)?;
-    let upstream = upstream::start(cores.others.clone()).context("the upstream does not start")?;
     let scratch = tempfile::tempdir()?;
-    let plan = Plan {
-        rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 5 }).max(1),
-        window: Duration::from_millis(arguments.window.unwrap_or(if arguments.quick { 500 } else { 1000 })),
-        quick: arguments.quick,
-        only: arguments.only,
-        against_itself: arguments.against_itself,
-    };
     let installation = Installation {
         program: std::path::absolute(&arguments.gateway)?,
         plugins: std::path::absolute(&arguments.plugins)?,
         scratch: scratch.path().to_owned(),
     };
+    let window = Duration::from_millis(arguments.window.unwrap_or(if arguments.quick { 500 } else { 1000 }));
+    if arguments.train {
+        let upstream = upstream::start(Vec::new()).context("the upstream does not start")?;
+        return train::run(&installation, &upstream, window);
+    }
+    let cores = Cores::divide()?;
+    cpus::confine(&cores.others)?;
+    let upstream = upstream::start(cores.others.clone()).context("the upstream does not start")?;
+    let plan = Plan {
+        rounds: arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 5 }).max(1),
+        window,
+        quick: arguments.quick,
+        only: arguments.only,
+        against_itself: arguments.against_itself,
+    };
+    if let Some(build) = &arguments.build {
+        println!("{build}");
+    }
     println!(
         "core {} measured, {:?} for upstream and load; {} rounds of {:?}",
         cores.measured, cores.others, plan.rounds, plan.window
