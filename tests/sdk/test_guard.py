@@ -145,13 +145,33 @@ def test_conversation_goes_on_after_a_masked_thought_to_a_gemini_client(answers,
         model="demo-anthropic/demo-think",
         config={"thinking_config": {"include_thoughts": True, "thinking_budget": 2048}, "max_output_tokens": 8192},
     )
-    for prompt in (f"Is {SECRET} mine?", "Sure?"):
+
+    def said(prompt: str) -> str:
         chunks = list(chat.send_message_stream(prompt)) if stream else [chat.send_message(prompt)]
-        assert "".join(chunk.text or "" for chunk in chunks)
-        if prompt == "Sure?":
-            return
-        history = [part for content in chat.get_history() for part in content.parts or [] if part.thought]
-        assert history and "[EMAIL]" in "".join(part.text or "" for part in history)
+        return "".join(chunk.text or "" for chunk in chunks)
+
+    assert said(f"Is {SECRET} mine?")
+    thoughts = [part.text or "" for content in chat.get_history() for part in content.parts or [] if part.thought]
+    assert "[EMAIL]" in "".join(thoughts)
+    assert said("Sure?")
+
+
+def test_conversation_goes_on_after_a_masked_thought_to_a_client_of_responses(answers, stream):
+    asked = {
+        "model": "demo-anthropic/demo-think",
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+    }
+    turns = [user(f"Is {SECRET} mine?")]
+    for first in (True, False):
+        answer = answers.openai.responses.create(input=turns, stream=stream, **asked)
+        if stream:
+            answer = list(answer)[-1].response
+        assert answer.output_text
+        if first:
+            assert "[EMAIL]" in str([item.to_dict() for item in answer.output if item.type == "reasoning"])
+            turns += [*(item.to_dict() for item in answer.output), user("Sure?")]
 
 
 def test_an_unmasked_thought_keeps_its_signature(answers, stream):
