@@ -1,5 +1,5 @@
 """LangChain's own standard tests of chat models, with its two clients over the gateway: each to a provider of its own protocol, and
-to those of others.
+to those of others; and those of embeddings.
 
 `demo-tool` calls what it is offered, as these tests expect of a model. It has no mind: a test that needs one is marked with the
 reason, strictly, so that a mark which is no longer true is noticed."""
@@ -9,8 +9,8 @@ import base64
 import httpx
 import pytest
 from langchain_anthropic import ChatAnthropic
-from langchain_openai import ChatOpenAI
-from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 
 import talk
 
@@ -130,3 +130,17 @@ class TestAnthropicToOpenAI(OverAnthropic):
 
 class TestAnthropicToGemini(OverAnthropic):
     connection = "demo-gemini"
+
+
+class TestEmbeddings(EmbeddingsIntegrationTests):
+    embeddings_class = OpenAIEmbeddings
+
+    @pytest.fixture(autouse=True)
+    def gateway_of(self, demo, key):
+        self.demo, self.key = demo, key
+
+    @property
+    def embedding_model_params(self):
+        # Else it fetches a tokeniser from the Web, to send tokens.
+        plain = {"check_embedding_ctx_length": False}
+        return {"model": "demo/text-embedding-3-small", "base_url": self.demo.openai_url, "api_key": self.key, **plain}
