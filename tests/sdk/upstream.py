@@ -1,4 +1,5 @@
-"""A provider that keeps what it is sent, and refuses all of it: what a gateway sends does not depend on an answer."""
+"""A provider that keeps what it is sent, and refuses all of it unless told otherwise: what a gateway sends does not depend on an
+answer."""
 
 import dataclasses
 import http.server
@@ -15,8 +16,13 @@ class Received:
     body: dict
 
 
+def refuse(_: Received) -> tuple[int, dict]:
+    error = {"message": "kept", "type": "invalid_request_error", "code": 400}
+    return 400, {"error": error, "message": "kept"}
+
+
 class Recorder:
-    def __init__(self):
+    def __init__(self, answer=refuse):
         recorder = self
         self.received: list[Received] = []
 
@@ -26,13 +32,15 @@ class Recorder:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                recorder.received.append(Received(urllib.parse.unquote(self.path), headers, json.loads(body)))
-                answer = b'{"error":{"message":"kept","type":"invalid_request_error","code":400},"message":"kept"}'
-                self.send_response(400)
+                received = Received(urllib.parse.unquote(self.path), headers, json.loads(body))
+                recorder.received.append(received)
+                status, document = answer(received)
+                content = json.dumps(document).encode()
+                self.send_response(status)
                 self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(answer)))
+                self.send_header("content-length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(content)
 
             def log_message(self, *_):
                 pass
