@@ -4,6 +4,8 @@ mod bench;
 mod command;
 mod demo;
 mod plugins;
+mod profile;
+mod release;
 mod sdks;
 mod test;
 mod toolchain;
@@ -36,9 +38,18 @@ enum Task {
         #[arg(long)]
         fast: bool,
     },
-    /// Measure the gateway against a bare proxy.
+    /// Build what is shipped into target/dist: the gateway, optimised by a profile of the benchmark's work, and its plugins.
+    Release {
+        /// Make the profile anew, which else is kept: an old one costs speed, never correctness.
+        #[arg(long)]
+        retrain: bool,
+        /// Build without a profile.
+        #[arg(long, conflicts_with = "retrain")]
+        plain: bool,
+    },
+    /// Measure the gateway as it is shipped against a bare proxy; with `--plain` the ordinary release build.
     Bench {
-        /// For the benchmark; `--help` lists them.
+        /// For the benchmark; `-- --help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -46,9 +57,10 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
-        Task::Plugins { names } => plugins::build(&names),
+        Task::Plugins { names } => plugins::build(&names).map(drop),
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Test { fast } => test::run(fast),
+        Task::Release { retrain, plain } => release::run(retrain, plain),
         Task::Bench { arguments } => bench::run(&arguments),
     }
 }

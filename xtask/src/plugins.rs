@@ -15,8 +15,8 @@ use crate::toolchain::{TARGET, Wasm};
 /// Read by the host when it loads the component: the plugin's own golden vectors, a JSON array.
 const GOLDEN_SECTION: &str = "portcullis:golden";
 
-/// Builds the named plugins, or all, into `target/plugins/NAME.wasm`.
-pub fn build(only: &[String]) -> Result<()> {
+/// Builds the named plugins, or all, into `target/plugins/NAME.wasm`, and returns those files.
+pub fn build(only: &[String]) -> Result<Vec<PathBuf>> {
     let root = root();
     let mut names = Vec::new();
     for entry in fs::read_dir(root.join("plugins"))? {
@@ -41,6 +41,7 @@ pub fn build(only: &[String]) -> Result<()> {
     command::step("building plugins", &mut cargo).context("the plugins do not build")?;
     let out = target.join("plugins");
     fs::create_dir_all(&out)?;
+    let mut components = Vec::new();
     for name in &names {
         let file =
             target.join(TARGET).join("plugin").join(format!("portcullis_plugin_{}.wasm", name.replace('-', "_")));
@@ -48,6 +49,7 @@ pub fn build(only: &[String]) -> Result<()> {
         let (partial, path) = (out.join(format!(".{name}.partial")), out.join(format!("{name}.wasm")));
         if is_current(&path, &file, &folder.join("tests/golden"))? {
             println!("{:>9} bytes  {} (unchanged)", fs::metadata(&path)?.len(), path.display());
+            components.push(path);
             continue;
         }
         let component = componentize(&fs::read(&file)?, &folder).with_context(|| name.clone())?;
@@ -55,8 +57,9 @@ pub fn build(only: &[String]) -> Result<()> {
         fs::write(&partial, &component)?;
         fs::rename(&partial, &path)?;
         println!("{:>9} bytes  {}", component.len(), path.display());
+        components.push(path);
     }
-    Ok(())
+    Ok(components)
 }
 
 /// Whether a component is newer than its module, its vectors, and the program that makes components.
@@ -125,7 +128,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands in the workspace").to_owned()
 }
 
-/// Where cargo builds to.
+/// Where cargo, started in the root, builds to.
 pub fn target_directory(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }

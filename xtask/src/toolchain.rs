@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command;
 
@@ -76,10 +76,19 @@ impl Wasm {
     }
 }
 
-fn sysroot(root: &Path) -> Result<PathBuf> {
+/// What the compiler answers, without the last line's end.
+///
+/// # Errors
+/// There is none, or it refuses.
+pub fn rustc(root: &Path, question: &[&str]) -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).current_dir(root).args(["--print", "sysroot"]).output().context("no rustc")?;
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+    let output = Command::new(rustc).current_dir(root).args(question).output().context("no rustc")?;
+    ensure!(output.status.success(), "rustc: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+fn sysroot(root: &Path) -> Result<PathBuf> {
+    rustc(root, &["--print", "sysroot"]).map(PathBuf::from)
 }
 
 fn has_target(sysroot: &Path) -> bool {
