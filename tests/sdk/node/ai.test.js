@@ -1,5 +1,5 @@
-// The Vercel AI SDK: its OpenAI provider (Chat Completions and Responses) and its Anthropic provider, before providers of three
-// protocols.
+// The Vercel AI SDK: its OpenAI provider (Chat Completions and Responses), its Anthropic and its Google provider, before providers of
+// three protocols.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -9,6 +9,7 @@ import { demo, load } from "./gateway.js";
 const { embedMany, generateText, Output, stepCountIs, streamText, tool } = await load("ai");
 const { createOpenAI } = await load("@ai-sdk/openai");
 const { createAnthropic } = await load("@ai-sdk/anthropic");
+const { createGoogleGenerativeAI } = await load("@ai-sdk/google");
 const { z } = await load("zod");
 const PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
@@ -18,7 +19,9 @@ before(async () => {
   gateway = await demo();
   openai = createOpenAI({ baseURL: gateway.url, apiKey: gateway.key });
   const anthropic = createAnthropic({ baseURL: gateway.url, apiKey: gateway.key });
-  clients = { chat: openai.chat, responses: openai.responses, messages: anthropic };
+  const google = createGoogleGenerativeAI({ baseURL: gateway.url.replace(/v1$/, "v1beta"), apiKey: gateway.key });
+  // What has a slash it takes for a path, so that the path is whole.
+  clients = { chat: openai.chat, responses: openai.responses, messages: anthropic, google: (name) => google(`models/${name}`) };
 });
 
 after(() => gateway?.stop());
@@ -40,7 +43,7 @@ async function ask(stream, request) {
   return { text, steps, finishReason, usage, output: request.output && (await answer.output) };
 }
 
-for (const protocol of ["chat", "responses", "messages"]) {
+for (const protocol of ["chat", "responses", "messages", "google"]) {
   for (const provider of ["demo", "demo-anthropic", "demo-gemini"]) {
     for (const stream of [false, true]) {
       describe(`${protocol} to ${provider}, ${stream ? "stream" : "whole"}`, () => {
