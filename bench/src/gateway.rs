@@ -25,6 +25,8 @@ pub struct Installation {
     pub plugins: PathBuf,
     /// For configurations, databases and the code cache.
     pub scratch: PathBuf,
+    /// The upstream's certificate, where it is reached by TLS.
+    pub certificate: Option<PathBuf>,
 }
 
 /// How long a gateway may take to answer, its plugins compiled the first time.
@@ -43,6 +45,9 @@ impl Installation {
         let key = self.key(&config)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "warn");
+        if let Some(certificate) = &self.certificate {
+            command.env("SSL_CERT_FILE", certificate);
+        }
         let log = std::fs::File::create(folder.join("log"))?;
         command.stdout(log.try_clone()?).stderr(log);
         let process = Process::start(command, cores)?;
@@ -77,9 +82,10 @@ impl Installation {
             quoted(&self.scratch.join("cache")),
             quoted(&folder.join("data/plugins")),
         );
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
         let (plugin, base, auth) = match setup.upstream {
-            Upstream::Same => ("openai", format!("http://{upstream}/v1"), "bearer"),
-            Upstream::Cross => ("anthropic", format!("http://{upstream}"), "header:x-api-key"),
+            Upstream::Same => ("openai", format!("{scheme}://{upstream}/v1"), "bearer"),
+            Upstream::Cross => ("anthropic", format!("{scheme}://{upstream}"), "header:x-api-key"),
         };
         // Two connections offer the model, so that there is something to route.
         for name in ["first", "second"] {

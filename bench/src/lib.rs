@@ -18,6 +18,7 @@ pub mod run;
 pub mod scenario;
 pub mod stats;
 pub mod target;
+pub mod tls;
 pub mod train;
 pub mod upstream;
 pub mod wire;

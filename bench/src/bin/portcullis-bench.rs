@@ -54,6 +54,7 @@ fn main() -> Result<()> {
         program: std::path::absolute(&arguments.gateway)?,
         plugins: std::path::absolute(&arguments.plugins)?,
         scratch: scratch.path().to_owned(),
+        certificate: None,
     };
     let window = Duration::from_millis(arguments.window.unwrap_or(if arguments.quick { 500 } else { 1000 }));
     if arguments.train {
