@@ -13,13 +13,12 @@ use crate::inbound::Refusal;
 use crate::pipeline::unavailable;
 use crate::snapshot::Snapshot;
 
-/// # Errors
-/// The gateway does nothing else with an answer it keeps: it runs none in the background that could be cancelled, and
-/// keeps what was said as the next turn needs it and not as a list.
-pub(crate) fn permit(parts: &Parts, further: bool) -> Result<(), Refusal> {
+/// Why a request is not for a kept answer to be read or forgotten. The gateway does nothing else with one: it runs none in the background
+/// that could be cancelled, and keeps what was said as the next turn needs it and not as a list.
+pub(crate) fn refusal(parts: &Parts, further: bool) -> Option<Refusal> {
     let (method, path) = (&parts.method, parts.uri.path());
     if further {
-        return Err(Refusal::from(Failure {
+        return Some(Refusal::from(Failure {
             kind: FailureKind::NotFound,
             message: format!(
                 "{method} {path} is not supported. An answer that this gateway keeps can be read by GET and forgotten by DELETE, both at \
@@ -31,7 +30,7 @@ pub(crate) fn permit(parts: &Parts, further: bool) -> Result<(), Refusal> {
         }));
     }
     if !matches!(*method, Method::GET | Method::DELETE) {
-        return Err(Refusal {
+        return Some(Refusal {
             status: Some(StatusCode::METHOD_NOT_ALLOWED),
             allow: Some(HeaderValue::from_static("GET, DELETE")),
             ..Refusal::invalid("method_not_allowed", format!("{path} takes GET and DELETE, not {method}."))
@@ -39,13 +38,12 @@ pub(crate) fn permit(parts: &Parts, further: bool) -> Result<(), Refusal> {
     }
     let pairs = parts.uri.query().map(|query| form_urlencoded::parse(query.as_bytes()));
     let streams = pairs.into_iter().flatten().any(|(name, value)| name == "stream" && value == "true");
-    if streams {
+    streams.then(|| {
         let message = "An answer that this gateway keeps is not streamed again: leave out `stream`.";
         let mut refusal = Refusal::invalid("unsupported_feature", message.to_owned());
         refusal.failure.param = Some("stream".to_owned());
-        return Err(refusal);
-    }
-    Ok(())
+        refusal
+    })
 }
 
 pub(crate) async fn answer(

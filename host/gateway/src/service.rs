@@ -83,7 +83,7 @@ async fn respond(
         return receipts::answer(&gateway, &key, id).await.unwrap_or_else(|failure| fail(failure.into()));
     }
     if let Some(below) = &below {
-        if let Err(refusal) = kept::permit(&parts, below.further) {
+        if let Some(refusal) = kept::refusal(&parts, below.further) {
             return fail(refusal);
         }
         let answered = kept::answer(&gateway, &head.snapshot, &key, &parts.method, &below.name).await;

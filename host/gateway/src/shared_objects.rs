@@ -17,8 +17,8 @@ use crate::text_map;
 /// The capability of connections with `shared_objects`, and of no other.
 pub const CAPABILITY: &str = "shared-objects";
 
-/// Escapes that a letter, a digit or a sign can be written by: U+0020 to U+007F.
-const ESCAPES: [&str; 6] = [r"\u002", r"\u003", r"\u004", r"\u005", r"\u006", r"\u007"];
+/// Escapes that a letter, a digit or a sign can be written by: U+0020 to U+007F, and the slash.
+const ESCAPES: [&str; 7] = [r"\u002", r"\u003", r"\u004", r"\u005", r"\u006", r"\u007", r"\/"];
 
 /// Where a route's requests name such objects, compiled.
 pub struct SharedObjects {
@@ -128,6 +128,7 @@ mod tests {
             ("/input/*/content/*/file_id", None),
             ("/tools/*/container", None),
             ("/tools/*/vector_store_ids/*", None),
+            ("/tools/*/store", Some(r#""stores/1""#)),
         ])
     }
 
@@ -169,6 +170,7 @@ mod tests {
             r#"{"input":[{"content":[{"file\u005Fid":"f"}]}]}"#,
             r#"{"input":[{"id":"a","type":"message","type":"item_reference"}]}"#,
             r#"{"tools":[{"container":{"type":"auto"},"container":"cntr_1"}]}"#,
+            r#"{"tools":[{"store":"stores\/1"}]}"#,
         ] {
             assert!(objects.named(body).is_some(), "{body}");
         }

@@ -129,6 +129,26 @@ fn chat_endpoint() -> Endpoint {
     }
 }
 
+/// Where requests name what Anthropic keeps for the whole account: files, containers, skills of its own, threads and answers before, by
+/// the official Python package 2.10 (`types/` and `types/beta/`, `*_param.py`, `message_create_params.py`). The host passes them on only
+/// where the operator opened the account.
+fn named_objects() -> impl Iterator<Item = Need> {
+    let names = [
+        "/container",
+        "/thread/previous_message_id",
+        "/diagnostics/previous_message_id",
+        "/user_profile_id",
+        "/messages/*/content/*/file_id",
+        "/messages/*/content/*/source/file_id",
+        "/messages/*/content/*/source/content/*/source/file_id",
+        "/messages/*/content/*/content/*/source/file_id",
+    ];
+    let said = [("/container/skills/*/type", r#""custom""#), ("/thread/type", r#""create""#)];
+    let names = names.into_iter().map(Condition::present);
+    let said = said.into_iter().map(|(at, value)| Condition::equals(at, value));
+    names.chain(said).map(|when| Need { capability: "shared-objects".to_owned(), when })
+}
+
 fn features() -> FeatureMap {
     let need = |capability: &str, when| Need { capability: capability.to_owned(), when };
     let mut needs = vec![
@@ -146,6 +166,7 @@ fn features() -> FeatureMap {
     for version in ["20250305", "20260209", "20260318"] {
         needs.push(need("web-search", Condition::equals("/tools/*/type", &format!(r#""web_search_{version}""#))));
     }
+    needs.extend(named_objects());
     FeatureMap {
         tool_names: list(&["/tools/*/name"]),
         needs,

@@ -13,10 +13,10 @@ pub fn manifest() -> Manifest {
             let path = format!("{before}:{}", passed.method);
             let name = format!("{name}-{}", passed.name);
             let model = Location::Path("model".to_owned());
-            routes.push(Route {
-                stream_framing: Framing::Json,
-                ..Route::post(&name, passed.operation, passed.format, &path, model)
-            });
+            let mut route = Route::post(&name, passed.operation, passed.format, &path, model);
+            route.stream_framing = Framing::Json;
+            route.features.needs = named_objects();
+            routes.push(route);
         }
     }
     routes.push(models_route("models", "/v1beta/models", None));
@@ -178,6 +178,39 @@ fn snake(name: &str) -> String {
     snake
 }
 
+/// Where requests name what Google keeps for the whole account: caches (<https://ai.google.dev/api/caching>), stores of files
+/// (<https://ai.google.dev/api/file-search>) and, on Vertex AI, corpora and data stores
+/// (<https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Tool>). The host passes them on only where the operator
+/// opened the account.
+fn named_objects() -> Vec<Need> {
+    let places = [
+        "/cachedContent",
+        "/generateContentRequest/cachedContent",
+        "/tools/*/fileSearch/fileSearchStoreNames/*",
+        "/tools/*/retrieval/vertexAiSearch/datastore",
+        "/tools/*/retrieval/vertexAiSearch/engine",
+        "/tools/*/retrieval/vertexRagStore/ragCorpora/*",
+        "/tools/*/retrieval/vertexRagStore/ragResources/*/ragCorpus",
+    ];
+    let names = places.into_iter().flat_map(spellings).map(|at| Condition::present(&at));
+    // Files that were uploaded (<https://ai.google.dev/gemini-api/docs/files>), and what the account may read in Cloud Storage. Any other
+    // URI is the world's.
+    let files = ["/contents/*/parts/*/fileData/fileUri", "/systemInstruction/parts/*/fileData/fileUri"];
+    let files = files.into_iter().flat_map(spellings).flat_map(|at| {
+        ["https://generativelanguage.googleapis.com/", "gs://"].map(|begins| Condition::starts_with(&at, begins))
+    });
+    names.chain(files).map(|when| Need { capability: "shared-objects".to_owned(), when }).collect()
+}
+
+/// Every way to write a pattern's names: the service takes either spelling of each.
+fn spellings(pattern: &str) -> Vec<String> {
+    pattern.split('/').skip(1).fold(vec![String::new()], |written, name| {
+        let names = [name.to_owned(), snake(name)];
+        let names = &names[..if names[0] == names[1] { 1 } else { 2 }];
+        written.iter().flat_map(|before| names.iter().map(move |name| format!("{before}/{name}"))).collect()
+    })
+}
+
 fn features() -> FeatureMap {
     let mut needs = Vec::new();
     let mut need = |capability: &str, at: &str, equals: Option<&str>| {
@@ -207,6 +240,7 @@ fn features() -> FeatureMap {
             need("video-input", &kind, Some(&format!("\"video/{video}\"")));
         }
     }
+    needs.extend(named_objects());
     FeatureMap {
         tool_names: both(&["/tools/*/functionDeclarations/*/name"]),
         needs,

@@ -2,7 +2,7 @@
 //! where the operator opened the account.
 
 use http::StatusCode;
-use portcullis_tests::{Client, Gateway, Received, Setup, Upstream, json_answer};
+use portcullis_tests::{Client, Gateway, Received, Setup, Upstream, json_answer, messages};
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -161,6 +161,95 @@ async fn an_account_that_is_open_is_open() {
             expected["store"] = json!(false);
         }
         assert_eq!(sent, expected, "{path}");
+    }
+}
+
+/// The other protocols have such names too. Their connections are asked in their own protocol.
+#[tokio::test]
+async fn other_protocols_name_what_an_account_keeps() {
+    let upstream = Upstream::start(|request: &Received| {
+        let body = if request.head.starts_with("POST /v1/messages") {
+            json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "demo", "stop_reason": "end_turn",
+                "stop_sequence": null, "content": [{"type": "text", "text": "secret"}],
+                "usage": {"input_tokens": 3, "output_tokens": 5}})
+        } else {
+            json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "secret"}]}, "finishReason": "STOP"}],
+                "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}})
+        };
+        json_answer(200, "", &body.to_string())
+    })
+    .await;
+    let block =
+        |block: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, block]}]});
+    let result = |block: Value| json!({"type": "tool_result", "tool_use_id": "t", "content": [block]});
+    let by_id = json!({"type": "file", "file_id": "file_1"});
+    let tool = |tool: Value| json!({"tools": [tool]});
+    let named = [
+        ("claude", json!({"container": "container_1"}), "container"),
+        ("claude", json!({"container": {"id": "container_1"}}), "container"),
+        (
+            "claude",
+            json!({"container": {"skills": [{"type": "custom", "skill_id": "skill_1"}]}}),
+            "container.skills[].type",
+        ),
+        (
+            "claude",
+            json!({"thread": {"type": "continue", "previous_message_id": "msg_1"}}),
+            "thread.previous_message_id",
+        ),
+        ("claude", json!({"thread": {"type": "create"}}), "thread.type"),
+        ("claude", block(json!({"type": "container_upload", "file_id": "file_1"})), "messages[].content[].file_id"),
+        ("claude", block(json!({"type": "document", "source": by_id})), "messages[].content[].source.file_id"),
+        (
+            "claude",
+            block(result(json!({"type": "image", "source": by_id}))),
+            "messages[].content[].content[].source.file_id",
+        ),
+        ("gemini", json!({"cachedContent": "cachedContents/1"}), "cachedContent"),
+        ("gemini", json!({"cached_content": "cachedContents/1"}), "cached_content"),
+        (
+            "gemini",
+            tool(json!({"file_search": {"fileSearchStoreNames": ["fileSearchStores/1"]}})),
+            "tools[].file_search.fileSearchStoreNames[]",
+        ),
+        (
+            "gemini",
+            json!({"contents": [{"role": "user", "parts": [{"file_data": {"fileUri": "gs://bucket/a.pdf", "mimeType": "application/pdf"}}]}]}),
+            "contents[].parts[].file_data.fileUri",
+        ),
+        (
+            "gemini",
+            tool(json!({"retrieval": {"vertexRagStore": {"ragResources": [{"ragCorpus": "c"}]}}})),
+            "tools[].retrieval.vertexRagStore.ragResources[].ragCorpus",
+        ),
+    ];
+    for open in [false, true] {
+        let more = if open { "shared_objects = true\n" } else { "" };
+        let gateway = Setup::new()
+            .provider("claude", "anthropic", &format!("http://{}", upstream.address), more)
+            .provider("gemini", "gemini", &format!("http://{}/v1beta", upstream.address), more)
+            .start()
+            .await;
+        let client = gateway.client().await;
+        for (provider, members, place) in &named {
+            let (path, mut body) = match *provider {
+                "claude" => ("/v1/messages".to_owned(), messages("claude/demo", "hello", false)),
+                _ => (
+                    "/v1beta/models/gemini/demo:generateContent".to_owned(),
+                    json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}),
+                ),
+            };
+            body.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+            let answer = client.post(&path, body.to_string()).await;
+            if open {
+                assert_eq!(answer.ok().text().matches("secret").count(), 1, "{body}");
+                continue;
+            }
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body} {:?}", answer.body);
+            let error = answer.json()["error"].clone();
+            assert!(error["message"].as_str().is_some_and(|text| text.starts_with(&format!("`{place}` "))), "{error}");
+        }
+        assert_eq!(upstream.requests().len(), if open { named.len() } else { 0 });
     }
 }
 

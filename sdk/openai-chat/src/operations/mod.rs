@@ -12,7 +12,7 @@ pub mod meter;
 mod texts;
 
 use portcullis_plugin::ir::Condition;
-use portcullis_plugin::manifest::{Endpoint, Framing, Location, Route, UsageFlag, list};
+use portcullis_plugin::manifest::{Endpoint, Framing, Location, Need, Route, UsageFlag, list};
 
 /// One operation: a method of the API.
 struct Operation {
@@ -159,6 +159,11 @@ impl Operation {
         route.features.prompts = list(self.prompts);
         route.answer_texts = texts::answer(self.name);
         route.stream_texts = texts::stream(self.name);
+        if self.name == "speech" {
+            // A voice that was made for the account; the others are names that everybody has.
+            let when = Condition::present("/voice/id");
+            route.features.needs.push(Need { capability: "shared-objects".to_owned(), when });
+        }
         if self.name == "completions" {
             route.output_limit = list(&["/max_tokens"]);
         }
