@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use portcullis_core::Name;
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
@@ -54,6 +54,8 @@ pub struct Route {
     /// The whole path where it has no parameter.
     literal: Option<String>,
     when_header: Option<WhenHeader>,
+    /// A query pair that a request must have for the route to be taken.
+    when_query: Option<(String, String)>,
     pub format: Name,
     pub model: Place,
     pub auto_when: Vec<Condition>,
@@ -128,22 +130,26 @@ impl RouteTable {
                 table.routes.push(Arc::new(route));
             }
         }
-        // A route that asks for a header is the more particular one, and one that asks for its value more so.
-        table.routes.sort_by_key(|route| match &route.when_header {
-            Some(WhenHeader { value: Some(_), .. }) => 0,
-            Some(WhenHeader { value: None, .. }) => 1,
-            None => 2,
+        // A route that asks for a header is the more particular one, and one that asks for its value more so; then one that asks for
+        // a query pair.
+        table.routes.sort_by_key(|route| {
+            let header = match &route.when_header {
+                Some(WhenHeader { value: Some(_), .. }) => 0,
+                Some(WhenHeader { value: None, .. }) => 1,
+                None => 2,
+            };
+            (header, route.when_query.is_none())
         });
         Ok(table)
     }
 
     /// The route for a request.
-    pub fn find(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Matched, NoRoute> {
+    pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Matched, NoRoute> {
         let mut other_method = None;
         for route in &self.routes {
             // The path first: it tells most routes apart, at 2 ns for one without parameters; a header costs 25.
-            let Some(parameters) = route.parameters_of(path) else { continue };
-            if route.when_header.as_ref().is_some_and(|header| !header.holds(headers)) {
+            let Some(parameters) = route.parameters_of(uri.path()) else { continue };
+            if route.when_header.as_ref().is_some_and(|header| !header.holds(headers)) || !route.asks(uri.query()) {
                 continue;
             }
             if route.method == *method {
@@ -217,7 +223,8 @@ impl Route {
         let texts =
             |map: &manifest::TextMap| text_map::compile(map).map(Arc::new).map_err(|why| problem("texts", &why));
         let tool_names = patterns(&route.features.tool_names)?;
-        let template = template(&route.path).map_err(|why| problem(&route.path, &why))?;
+        let (path, when_query) = query_of(&route.path).map_err(|why| problem(&route.path, &why))?;
+        let template = template(path).map_err(|why| problem(path, &why))?;
         if !OPERATIONS.contains(&route.operation.as_str()) {
             return Err(problem(
                 "operation",
@@ -236,6 +243,7 @@ impl Route {
                 .as_ref()
                 .map(|text| WhenHeader::parse(text).map_err(|error| problem(text, &error)))
                 .transpose()?,
+            when_query,
             format: route.format.as_str().into(),
             model: place(&route.model)?,
             auto_when: route.auto_when.iter().map(condition).collect::<Result<_, _>>()?,
@@ -260,7 +268,17 @@ impl Route {
     }
 
     fn conflicts(&self, other: &Route) -> bool {
-        self.method == other.method && self.when_header == other.when_header && overlap(&self.template, &other.template)
+        self.method == other.method
+            && self.when_header == other.when_header
+            && self.when_query == other.when_query
+            && overlap(&self.template, &other.template)
+    }
+
+    /// Whether a request's query has the pair that this route asks for.
+    fn asks(&self, query: Option<&str>) -> bool {
+        let Some((name, value)) = &self.when_query else { return true };
+        let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        pairs.any(|(given, says)| given == name.as_str() && says == value.as_str())
     }
 
     fn parameters_of(&self, path: &str) -> Option<Vec<(String, String)>> {
@@ -293,6 +311,17 @@ impl Route {
             }
         }
         segments.next().is_none().then_some(parameters)
+    }
+}
+
+/// A path without the query pair that it may end with, and the pair.
+fn query_of(path: &str) -> Result<(&str, Option<(String, String)>), &'static str> {
+    let Some((path, pair)) = path.split_once('?') else { return Ok((path, None)) };
+    match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !pair.contains(['&', '%', '+']) => {
+            Ok((path, Some((name.to_owned(), value.to_owned()))))
+        }
+        _ => Err("a path's query is one plain pair"),
     }
 }
 
@@ -444,6 +473,16 @@ mod tests {
         assert_eq!(segments.len(), 3);
         for bad in ["v1", "/a/{x", "/a/x}", "/a/{}", "/a/{x}{y}", "/healthz", "/admin/v1", "/v1/receipts/{id}"] {
             assert!(template(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_may_ask_for_a_query_pair() {
+        let pair = Some(("alt".to_owned(), "sse".to_owned()));
+        assert_eq!(query_of("/a/{x}:y?alt=sse"), Ok(("/a/{x}:y", pair)));
+        assert_eq!(query_of("/a"), Ok(("/a", None)));
+        for bad in ["/a?", "/a?alt", "/a?=sse", "/a?b=c&d=e", "/a?b=%20"] {
+            assert!(query_of(bad).is_err(), "{bad}");
         }
     }
 

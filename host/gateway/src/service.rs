@@ -95,7 +95,7 @@ async fn respond(
     };
     let pairs = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| Pair { name, value }).collect();
     if &*route.operation == "models" {
-        return models::answer(&head, &route, &key).unwrap_or_else(|failure| fail(failure.into()));
+        return models::answer(&head, &route, &parameters, &key).unwrap_or_else(|failure| fail(failure.into()));
     }
     let Head { snapshot, .. } = head;
     let query = parts.uri.query().map(query_pairs).unwrap_or_default();
@@ -149,7 +149,7 @@ impl Below {
 impl Found {
     fn of(routes: &RouteTable, parts: &Parts) -> Self {
         let path = parts.uri.path();
-        let matched = routes.find(&parts.method, path, &parts.headers);
+        let matched = routes.find(&parts.method, &parts.uri, &parts.headers);
         let below = match matched {
             Ok(_) => None,
             Err(_) => Below::of(routes, path, &parts.headers),

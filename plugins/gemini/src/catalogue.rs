@@ -217,6 +217,13 @@ pub fn models() -> Vec<Model> {
     MODELS.iter().map(model).chain(EMBEDDINGS.iter().map(embedding)).collect()
 }
 
+/// Whether a model of this name, an id or an alias, is this API's own.
+pub fn knows(name: &str) -> bool {
+    let listed = MODELS.iter().map(|entry| (entry.id, entry.aliases));
+    let mut known = listed.chain(EMBEDDINGS.iter().map(|(id, aliases, ..)| (*id, *aliases)));
+    known.any(|(id, aliases)| id == name || aliases.contains(&name))
+}
+
 /// What the model takes, known by its id, an alias or a snapshot of either, else by its generation. A name that tells none is
 /// taken for a model of tomorrow.
 pub fn traits(model: &str) -> Traits {

@@ -33,6 +33,10 @@ pub const FORMAT: &str = "gemini";
 /// is a method of its own: bodies are the same, so what is decoded says [`FORMAT`] in either case.
 pub const STREAM_FORMAT: &str = "gemini-stream";
 
+/// What a stream's route is called whose client did not ask for `alt=sse`: the API then streams one JSON array, for which the contract has
+/// no framing. The answer is made whole and is such an array of one; no endpoint has this format, so that it is always encoded.
+pub const ARRAY_FORMAT: &str = "gemini-array";
+
 /// The plugin. It has nothing to configure.
 #[derive(Debug)]
 pub struct Gemini;

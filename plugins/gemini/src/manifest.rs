@@ -2,13 +2,14 @@
 
 use portcullis_plugin::prelude::*;
 
-use crate::{FORMAT, STREAM_FORMAT, catalogue};
+use crate::{ARRAY_FORMAT, FORMAT, STREAM_FORMAT, catalogue};
 
 pub fn manifest() -> Manifest {
     let mut routes = Vec::new();
     for (name, before) in PLACES {
         routes.push(chat_route(name, before, false));
         routes.push(chat_route(name, before, true));
+        routes.push(array_route(name, before));
         for passed in PASSED {
             let path = format!("{before}:{}", passed.method);
             let name = format!("{name}-{}", passed.name);
@@ -19,9 +20,16 @@ pub fn manifest() -> Manifest {
             routes.push(route);
         }
     }
-    routes.push(models_route("models", "/v1beta/models", None));
     // OpenAI's path too; the official SDKs name themselves with every request.
-    routes.push(models_route("stable-models", "/v1/models", Some("x-goog-api-client")));
+    for (name, path, header) in
+        [("models", "/v1beta/models", None), ("stable-models", "/v1/models", Some("x-goog-api-client"))]
+    {
+        routes.push(models_route(name, path, header));
+        routes.push(Route {
+            model: Location::Path("model".to_owned()),
+            ..models_route(&format!("{name}-one"), &format!("{path}/{{+model}}"), header)
+        });
+    }
     Manifest {
         access: Access::WRITE,
         routes,
@@ -84,7 +92,7 @@ fn passed_endpoint(passed: &Passed) -> Endpoint {
 
 fn chat_route(place: &str, before: &str, stream: bool) -> Route {
     let (name, method, format) = if stream {
-        (format!("{place}-stream"), "streamGenerateContent", STREAM_FORMAT)
+        (format!("{place}-stream"), "streamGenerateContent?alt=sse", STREAM_FORMAT)
     } else {
         (place.to_owned(), "generateContent", FORMAT)
     };
@@ -117,6 +125,20 @@ fn signatures_sent_back() -> Vec<String> {
         all.push(format!("/contents/*/parts/*/{metadata}/portcullis/signature"));
     }
     all
+}
+
+/// A stream without `alt=sse`; see [`ARRAY_FORMAT`].
+fn array_route(place: &str, before: &str) -> Route {
+    let within = |patterns: Vec<String>| patterns.iter().map(|pattern| format!("/*{pattern}")).collect();
+    let texts = answer_texts();
+    Route {
+        name: format!("{place}-array"),
+        path: format!("{before}:streamGenerateContent"),
+        format: ARRAY_FORMAT.to_owned(),
+        answer_texts: TextMap { opaque: within(texts.opaque), derived: within(texts.derived), ..TextMap::plain() },
+        stream_framing: Framing::Json,
+        ..chat_route(place, before, false)
+    }
 }
 
 fn models_route(name: &str, path: &str, header: Option<&str>) -> Route {
@@ -360,7 +382,8 @@ mod tests {
     #[test]
     fn each_route_has_an_endpoint_of_its_format() {
         let manifest = manifest();
-        for route in manifest.routes.iter().filter(|route| route.operation != "models") {
+        let alone = |route: &&Route| route.operation == "models" || route.format == ARRAY_FORMAT;
+        for route in manifest.routes.iter().filter(|route| !alone(route)) {
             let mut endpoints = manifest.endpoints.iter().filter(|endpoint| endpoint.format == route.format);
             let endpoint = endpoints.next().unwrap();
             assert_eq!((&endpoint.operation, endpoints.next().is_none()), (&route.operation, true), "{}", route.name);

@@ -7,6 +7,7 @@ mod conversations;
 mod credentials;
 mod faults;
 mod flat;
+mod gemini;
 mod guard;
 mod http;
 mod keys;

@@ -33,8 +33,12 @@ impl Dialect for Gemini {
         stream::encode(context, reply, state, events, last)
     }
 
-    fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
-        error::encode(failure)
+    fn encode_error(&self, _: &Context, route: &str, failure: &Failure) -> ErrorReply {
+        let reply = error::encode(failure);
+        if !response::is_array(route) {
+            return reply;
+        }
+        ErrorReply { body: format!("[{}]", reply.body), ..reply }
     }
 
     fn encode_models(&self, _: &Context, models: &[ModelEntry]) -> Json {

@@ -7,7 +7,17 @@ use crate::signature::{self, Placed};
 use crate::wire::write;
 use crate::{FORMAT, finish, usage};
 
+/// Whether answers of this route, errors among them, are arrays of one; see [`crate::ARRAY_FORMAT`].
+pub fn is_array(route: &str) -> bool {
+    route.ends_with("-array")
+}
+
 pub fn encode(context: &Context, reply: &Reply, response: &Response) -> Json {
+    let answer = object(context, reply, response);
+    if is_array(&reply.route) { format!("[{answer}]") } else { answer }
+}
+
+fn object(context: &Context, reply: &Reply, response: &Response) -> Json {
     let native = response.format == FORMAT;
     let extra = if native { &response.extra[..] } else { &[] };
     let mut writer = Writer::with_capacity(512);
