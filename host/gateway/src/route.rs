@@ -55,7 +55,7 @@ pub struct Route {
     literal: Option<String>,
     when_header: Option<WhenHeader>,
     /// A query pair that a request must have for the route to be taken.
-    when_query: Option<(String, String)>,
+    when_query: Option<QueryPair>,
     pub format: Name,
     pub model: Place,
     pub auto_when: Vec<Condition>,
@@ -314,8 +314,11 @@ impl Route {
     }
 }
 
+/// A name and a value, both plain.
+type QueryPair = (String, String);
+
 /// A path without the query pair that it may end with, and the pair.
-fn query_of(path: &str) -> Result<(&str, Option<(String, String)>), &'static str> {
+fn query_of(path: &str) -> Result<(&str, Option<QueryPair>), &'static str> {
     let Some((path, pair)) = path.split_once('?') else { return Ok((path, None)) };
     match pair.split_once('=') {
         Some((name, value)) if !name.is_empty() && !pair.contains(['&', '%', '+']) => {
