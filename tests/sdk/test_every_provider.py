@@ -145,10 +145,6 @@ def test_says_what_the_provider_said(run, case, record_property):
         assert (got.text, calls(got), thoughts(got)) == (wanted.text, calls(wanted), thoughts(wanted))
 
 
-NO_NOTES = "other protocols have no place for these parts, and a dialect has no way to tell what an answer lost (contract)"
-
-
-@pytest.mark.xfail(reason=NO_NOTES, strict=True)
 @pytest.mark.parametrize("case", [case for case in CASES if case.recorded.said.of_tools], ids=lambda case: case.name)
 def test_signatures_of_the_providers_tools(run, case):
     """They reach the client or the receipt tells that they did not."""

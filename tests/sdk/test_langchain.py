@@ -99,18 +99,6 @@ class TestResponsesToOpenAI(OverOpenAI):
 class TestResponsesToAnthropic(TestResponsesToOpenAI):
     connection = "demo-anthropic"
 
-    # LangChain parses by the format that a response repeats of its request; an answer of another protocol has nothing to repeat,
-    # and says `text`.
-    @pytest.mark.xfail(reason="answers of other protocols do not repeat the request's text format")
-    @pytest.mark.parametrize("schema_type", ["pydantic"])
-    def test_structured_output(self, model, schema_type):
-        super().test_structured_output(model, schema_type)
-
-    @pytest.mark.xfail(reason="answers of other protocols do not repeat the request's text format")
-    @pytest.mark.parametrize("schema_type", ["pydantic"])
-    async def test_structured_output_async(self, model, schema_type):
-        await super().test_structured_output_async(model, schema_type)
-
 
 class TestResponsesToGemini(TestResponsesToAnthropic):
     connection = "demo-gemini"

@@ -420,6 +420,7 @@ fn reply() -> Reply {
         strategy: "heuristic".to_owned(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::component::Role;
 use crate::contract::chat::{Event, Request, Response, Usage};
-use crate::contract::dialect::{EncodedEvents, ErrorReply, Head, ModelEntry, Reply};
+use crate::contract::dialect::{EncodedEvents, EncodedResponse, ErrorReply, Head, ModelEntry, Reply};
 use crate::contract::guard::{Direction, Inspection, Replacement, Texts};
 use crate::contract::policy::{Attempt, Subject, Verdict};
 use crate::contract::provider::{AnswerHead, DecodedFrames, DecodedResponse, Reading, Target, UpstreamRequest};
@@ -34,7 +34,12 @@ impl Session {
     }
 
     /// Encodes a whole answer: one JSON document.
-    pub fn encode_response(&mut self, context: &Context, reply: &Reply, response: &Response) -> Answer<String> {
+    pub fn encode_response(
+        &mut self,
+        context: &Context,
+        reply: &Reply,
+        response: &Response,
+    ) -> Answer<EncodedResponse> {
         call!(self, Dialect, dialect, encode_response(context, reply, response))
     }
 

@@ -13,7 +13,7 @@ pub mod manifest {
 /// Client protocols.
 pub mod dialect {
     pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
-        Account, Cost, EncodedEvents, ErrorReply, Head, ModelEntry, Reply,
+        Account, Cost, EncodedEvents, EncodedResponse, ErrorReply, Head, ModelEntry, Reply,
     };
 }
 

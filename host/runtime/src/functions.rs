@@ -10,7 +10,7 @@ use wasmtime::{AsContextMut, Store, format_err};
 
 use crate::component::{CONTRACT, Role, VERSION};
 use crate::contract::chat::{Event, Request, Response, Usage};
-use crate::contract::dialect::{EncodedEvents, ErrorReply, Head, ModelEntry, Reply};
+use crate::contract::dialect::{EncodedEvents, EncodedResponse, ErrorReply, Head, ModelEntry, Reply};
 use crate::contract::guard::{Direction, Inspection, Texts};
 use crate::contract::manifest::Manifest;
 use crate::contract::policy::{Attempt, Subject, Verdict};
@@ -114,7 +114,7 @@ functions! {
     dialect DialectFunctions {
         decode_request = "decode-request" DecodeRequest(&'a Context, &'a Head, &'a str) -> Result<Request, Failure>;
         encode_response = "encode-response"
-            EncodeResponse(&'a Context, &'a Reply, &'a Response) -> Result<String, Failure>;
+            EncodeResponse(&'a Context, &'a Reply, &'a Response) -> Result<EncodedResponse, Failure>;
         encode_events = "encode-events"
             EncodeEvents(&'a Context, &'a Reply, &'a [u8], &'a [Event], bool) -> Result<EncodedEvents, Failure>;
         encode_error = "encode-error" EncodeError(&'a Context, &'a str, &'a Failure) -> ErrorReply;

@@ -69,6 +69,10 @@ impl Dialect for Flat {
         Ok(stream::encode(context, reply, state, events, last))
     }
 
+    fn leaves_out(&self, _: &str, part: &str) -> bool {
+        !matches!(part, "text" | "refusal")
+    }
+
     fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
         error::encode(failure)
     }

@@ -167,6 +167,7 @@ mod tests {
             strategy: "explicit".to_owned(),
             cost,
             account: None,
+            echo: Vec::new(),
         }
     }
 

@@ -50,6 +50,7 @@ fn reply() -> Reply {
         strategy: "explicit".to_owned(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ fn reply(route: &str) -> Reply {
         strategy: "explicit".to_owned(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

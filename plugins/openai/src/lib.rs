@@ -64,6 +64,13 @@ impl Dialect for OpenAi {
         }
     }
 
+    fn leaves_out(&self, route: &str, part: &str) -> bool {
+        match part.split_once('.') {
+            Some((format, _)) => route != responses::NAME || format != responses::FORMAT,
+            None => matches!(part, "image" | "audio" | "video" | "document" | "tool-result"),
+        }
+    }
+
     fn encode_error(&self, _: &Context, route: &str, failure: &Failure) -> ErrorReply {
         let reply = dialect::error::encode(failure);
         match route == responses::NAME {

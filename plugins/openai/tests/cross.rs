@@ -62,6 +62,7 @@ fn reply(route: &str) -> Reply {
         strategy: "explicit".into(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

@@ -66,6 +66,7 @@ fn reply() -> Reply {
         strategy: "explicit".into(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ fn reply() -> Reply {
         strategy: "explicit".into(),
         cost: None,
         account: None,
+        echo: Vec::new(),
     }
 }
 

@@ -171,7 +171,7 @@ proptest! {
         let finish = Finish { reason: FinishReason::ToolCalls, raw: "tool_use".into(), stop_sequence: None };
         events.push(Event::Finish(ChoiceFinish { choice: 0, finish }));
 
-        let reply = Reply { route: "chat".into(), requested_model: "m".into(), stream_usage: true, provider: "provider".to_owned(), strategy: "explicit".to_owned(), cost: None, account: None };
+        let reply = Reply { route: "chat".into(), requested_model: "m".into(), stream_usage: true, provider: "provider".to_owned(), strategy: "explicit".to_owned(), cost: None, account: None, echo: Vec::new() };
         let (mut bytes, mut frames) = (Vec::new(), Vec::new());
         let count = events.len();
         for (index, event) in events.clone().into_iter().enumerate() {

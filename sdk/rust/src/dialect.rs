@@ -70,6 +70,10 @@
 //!         Ok(pieces.map(|delta| Frame::data(text(&delta.text))).collect())
 //!     }
 //!
+//!     fn leaves_out(&self, _: &str, part: &str) -> bool {
+//!         part != "text"
+//!     }
+//!
 //!     fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
 //!         let body = format!(r#"{{"error":{}}}"#, json::quote(&failure.message));
 //!         ErrorReply { status: failure.kind.status(), frames: vec![Frame::data(body.clone())], body }
@@ -91,9 +95,11 @@ use serde::de::DeserializeOwned;
 pub use account::usd;
 
 pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
-    Account, Cost, EncodedEvents, ErrorReply, Guest, Head, ModelEntry, Reply,
+    Account, Cost, EncodedEvents, EncodedResponse, ErrorReply, Guest, Head, ModelEntry, Reply,
 };
-use crate::ir::{Context, Event, Failure, Frame, Json, Request, Response};
+use std::borrow::Cow;
+
+use crate::ir::{Context, Event, Failure, Frame, Json, Note, Request, Response};
 use crate::{Exported, Instance, Plugin, state};
 
 /// Decodes requests of a client protocol and encodes answers to it. See `wit/dialect.wit`.
@@ -106,6 +112,10 @@ pub trait Dialect: Plugin {
 
     /// A whole answer.
     fn encode_response(&self, context: &Context, reply: &Reply, response: Response) -> Result<Json, Failure>;
+
+    /// Whether the answers of this route have no place for such a part, by its [kind](Content::kind): `reasoning`, `image`,
+    /// `gemini.executableCode`. The SDK notes for the receipt what was left out.
+    fn leaves_out(&self, route: &str, part: &str) -> bool;
 
     /// The next events of a stream. `last` says that none follows: what ends a stream in this protocol is written now.
     fn encode_events(
@@ -124,13 +134,26 @@ pub trait Dialect: Plugin {
     fn encode_models(&self, context: &Context, models: &[ModelEntry]) -> Json;
 }
 
+fn left_out<'a>(plugin: &impl Dialect, route: &str, parts: impl Iterator<Item = Cow<'a, str>>) -> Vec<Note> {
+    let mut notes: Vec<Note> = Vec::new();
+    for part in parts {
+        if plugin.leaves_out(route, &part) && !notes.iter().any(|note| note.subject == *part) {
+            notes.push(Note::dropped(part));
+        }
+    }
+    notes
+}
+
 impl<P: Dialect + Instance> Guest for Exported<P> {
     fn decode_request(context: Context, head: Head, body: Json) -> Result<Request, Failure> {
         P::instance().decode_request(&context, &head, &body)
     }
 
-    fn encode_response(context: Context, reply: Reply, response: Response) -> Result<Json, Failure> {
-        P::instance().encode_response(&context, &reply, response)
+    fn encode_response(context: Context, reply: Reply, response: Response) -> Result<EncodedResponse, Failure> {
+        let plugin = P::instance();
+        let parts = response.choices.iter().flat_map(|choice| &choice.parts);
+        let notes = left_out(plugin, &reply.route, parts.map(|part| part.content.kind()));
+        Ok(EncodedResponse { body: plugin.encode_response(&context, &reply, response)?, notes })
     }
 
     fn encode_events(
@@ -140,9 +163,16 @@ impl<P: Dialect + Instance> Guest for Exported<P> {
         events: Vec<Event>,
         last: bool,
     ) -> Result<EncodedEvents, Failure> {
+        let plugin = P::instance();
         let mut state = state::restore::<P::State>(&state)?;
-        let frames = P::instance().encode_events(&context, &reply, &mut state, events, last)?;
-        Ok(EncodedEvents { state: state::save(&state)?, frames })
+        let parts = events.iter().filter_map(|event| match event {
+            Event::PartStart(start) => Some(Cow::Borrowed(start.kind.name())),
+            Event::WholePart(whole) => Some(whole.part.content.kind()),
+            _ => None,
+        });
+        let notes = left_out(plugin, &reply.route, parts);
+        let frames = plugin.encode_events(&context, &reply, &mut state, events, last)?;
+        Ok(EncodedEvents { state: state::save(&state)?, frames, notes })
     }
 
     fn encode_error(context: Context, route: String, failure: Failure) -> ErrorReply {

@@ -1,5 +1,7 @@
 //! The internal representation, with the constructors that plugins keep needing.
 
+use std::borrow::Cow;
+
 pub use crate::bindings::shared::portcullis::plugin::chat::{
     CacheMark, Carried, Choice, ChoiceFinish, ChoiceLogprobs, Content, Delta, Event, Finish, FinishReason,
     FunctionTool, JsonSchema, Logprobs, Media, Message, Part, PartKind, PartStart, Position, RawItem, Reasoning,
@@ -79,6 +81,36 @@ impl Pair {
     }
 }
 
+impl PartKind {
+    /// As [`Content::kind`].
+    pub fn name(self) -> &'static str {
+        match self {
+            PartKind::Text => "text",
+            PartKind::Reasoning => "reasoning",
+            PartKind::Refusal => "refusal",
+            PartKind::ToolCall => "tool-call",
+        }
+    }
+}
+
+impl Content {
+    /// What it is: the contract's name of it, or a raw item's format and type (`gemini.executableCode`).
+    pub fn kind(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Content::Text(_) => "text",
+            Content::Image(_) => "image",
+            Content::Audio(_) => "audio",
+            Content::Video(_) => "video",
+            Content::Document(_) => "document",
+            Content::ToolCall(_) => "tool-call",
+            Content::ToolResult(_) => "tool-result",
+            Content::Reasoning(_) => "reasoning",
+            Content::Refusal(_) => "refusal",
+            Content::Other(item) => return Cow::Owned(format!("{}.{}", item.format, item.kind)),
+        })
+    }
+}
+
 impl Note {
     pub fn new(code: &str, subject: impl Into<String>) -> Self {
         Note { code: code.to_owned(), subject: subject.into() }
@@ -152,6 +184,7 @@ impl Request {
             user: None,
             metadata: Vec::new(),
             extra: Vec::new(),
+            echo: Vec::new(),
         }
     }
 }

@@ -61,6 +61,16 @@ struct Gateway<'a> {
     fallback_used: bool,
 }
 
+/// Which call for an answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// The first for a stream.
+    Begins,
+    GoesOn,
+    /// The last: the answer is whole.
+    Whole,
+}
+
 impl Exchange {
     /// Whether the provider's own bytes go to the client.
     pub(super) fn passes_through(&self, running: &Running) -> bool {
@@ -71,13 +81,13 @@ impl Exchange {
         self.headers.get(METADATA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"body"))
     }
 
-    /// What the dialect must know of the request to encode its answer. `last` says that it is asked no more after this.
+    /// What the dialect must know of the request to encode its answer.
     pub(super) fn reply(
         &self,
         running: &Running,
         answered: Option<&str>,
         cost: Option<Cost>,
-        last: bool,
+        when: When,
     ) -> dialect::Reply {
         dialect::Reply {
             route: self.route.name.clone(),
@@ -86,10 +96,11 @@ impl Exchange {
             provider: running.offer.connection.name.to_string(),
             strategy: self.strategy().to_owned(),
             cost: cost.map(|cost| dialect::Cost { input: cost.input.get(), output: cost.output.get() }),
-            account: last.then(|| dialect::Account {
+            account: (when == When::Whole).then(|| dialect::Account {
                 metadata: self.metadata(running, answered),
                 gateway: self.gateway_facts(cost, false),
             }),
+            echo: if when == When::GoesOn { Vec::new() } else { self.echo.clone() },
         }
     }
 

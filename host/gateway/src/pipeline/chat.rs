@@ -180,9 +180,10 @@ impl Exchange {
         }
         let plugin = Arc::clone(&self.route.plugin);
         let head = self.head.clone();
-        let decoded = self
+        let mut decoded = self
             .call(&plugin, "dialect", |session, context| session.decode_request(context, &head, &inbound.body))
             .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
+        self.echo = std::mem::take(&mut decoded.echo);
         inbound.decoded = Some(decoded);
         Ok(())
     }

@@ -52,6 +52,8 @@ pub(crate) struct Exchange {
     pub record: Record,
     /// What policies see, once one was asked.
     pub subject: Option<Arc<policy::Subject>>,
+    /// What the dialect's answers repeat of the request.
+    pub(super) echo: Vec<types::Field>,
     /// What will be kept of it.
     pub(super) turn: Option<OpenTurn>,
     /// What the answer is to say of the conversation that it is in.
@@ -111,6 +113,7 @@ impl Exchange {
             attempt_output_limit: None,
             record: Record::default(),
             subject: None,
+            echo: Vec::new(),
             turn: None,
             asked: None,
             names_shared: None,

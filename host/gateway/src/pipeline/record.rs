@@ -83,8 +83,12 @@ impl Record {
     }
 
     pub fn note(&mut self, notes: Vec<types::Note>) {
-        self.notes
-            .extend(notes.into_iter().map(|note| receipt::Note { code: note.code.into(), subject: note.subject }));
+        for note in notes {
+            // A stream loses the same again and again.
+            if !self.notes.iter().any(|known| *known.code == *note.code && known.subject == note.subject) {
+                self.notes.push(receipt::Note { code: note.code.into(), subject: note.subject });
+            }
+        }
     }
 
     pub fn finished(&mut self, finish: &chat::Finish) {

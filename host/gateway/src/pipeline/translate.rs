@@ -8,6 +8,7 @@ use portcullis_runtime::contract::chat::Event;
 use portcullis_runtime::contract::types;
 use portcullis_wire::framing::Frame;
 
+use super::account::When;
 use super::attempt::Running;
 use super::failure::sanitised;
 use super::usage::usage_of;
@@ -61,13 +62,19 @@ impl Exchange {
         }
         let model = told.model.as_deref();
         let cost = told.usage.as_ref().and_then(|usage| self.cost_of(&running.offer, model, usage));
-        let reply = self.reply(running, model, cost, last);
+        let when = match (translation.encoder.is_empty(), last) {
+            (_, true) => When::Whole,
+            (true, false) => When::Begins,
+            (false, false) => When::GoesOn,
+        };
+        let reply = self.reply(running, model, cost, when);
         let plugin = Arc::clone(&self.route.plugin);
         let state = std::mem::take(&mut translation.encoder);
         let encoded = self
             .call(&plugin, "dialect", |session, context| session.encode_events(context, &reply, &state, &events, last))
             .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
         translation.encoder = encoded.state;
+        self.record.note(encoded.notes);
         Ok(encoded.frames)
     }
 

@@ -8,6 +8,7 @@ use http::Response;
 use portcullis_core::{Cost, Usage};
 use portcullis_runtime::contract::{chat, guard, provider, types};
 
+use super::account::When;
 use super::attempt::{Attempted, Running, answer_head};
 use super::record::{Outcome, micros};
 use super::usage::{usage_of, wire_usage};
@@ -130,12 +131,13 @@ impl Exchange {
     fn encode_whole(&mut self, running: &Running, response: &chat::Response) -> Result<ByteString, Stop> {
         let cost = self.record.cost.as_ref();
         let cost = cost.map(|line| Cost { input: line.input_nano, output: line.output_nano, total: line.total_nano });
-        let reply = self.reply(running, Some(&response.model), cost, true);
+        let reply = self.reply(running, Some(&response.model), cost, When::Whole);
         let plugin = Arc::clone(&self.route.plugin);
         let encoded = self
             .call(&plugin, "dialect", |session, context| session.encode_response(context, &reply, response))
             .map_err(|error| Stop::plugin(&plugin, "dialect", &self.context.request_id, &error))??;
-        Ok(encoded.into())
+        self.record.note(encoded.notes);
+        Ok(encoded.body.into())
     }
 
     fn settle_whole(&mut self, running: &mut Running, read: &Read, length: u64) {

@@ -106,6 +106,7 @@ fn content_reaches_only_who_may_read_it() {
         stream_usage: false,
         user: None,
         metadata: Vec::new(),
+        echo: Vec::new(),
         extra: Vec::new(),
     };
     let features = Features {

@@ -9,6 +9,7 @@ mod stream;
 use portcullis_plugin::prelude::*;
 
 use crate::Anthropic;
+use portcullis_anthropic_messages::FORMAT;
 
 impl Dialect for Anthropic {
     type State = stream::State;
@@ -30,6 +31,13 @@ impl Dialect for Anthropic {
         last: bool,
     ) -> Result<Vec<Frame>, Failure> {
         stream::encode(context, reply, state, events, last)
+    }
+
+    fn leaves_out(&self, _: &str, part: &str) -> bool {
+        match part.split_once('.') {
+            Some((format, _)) => format != FORMAT,
+            None => matches!(part, "image" | "audio" | "video" | "document" | "tool-result"),
+        }
     }
 
     fn encode_error(&self, context: &Context, _: &str, failure: &Failure) -> ErrorReply {

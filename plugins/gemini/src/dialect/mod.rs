@@ -9,7 +9,7 @@ mod tools;
 
 use portcullis_plugin::prelude::*;
 
-use crate::Gemini;
+use crate::{FORMAT, Gemini};
 
 impl Dialect for Gemini {
     type State = stream::State;
@@ -31,6 +31,11 @@ impl Dialect for Gemini {
         last: bool,
     ) -> Result<Vec<Frame>, Failure> {
         stream::encode(context, reply, state, events, last)
+    }
+
+    fn leaves_out(&self, _: &str, part: &str) -> bool {
+        // A raw item has its format in front.
+        part == "tool-result" || part.split_once('.').is_some_and(|(format, _)| format != FORMAT)
     }
 
     fn encode_error(&self, _: &Context, route: &str, failure: &Failure) -> ErrorReply {

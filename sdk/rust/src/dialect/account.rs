@@ -139,6 +139,7 @@ mod tests {
             cost,
             account: account
                 .map(|(metadata, gateway)| Account { metadata: metadata.to_owned(), gateway: gateway.to_owned() }),
+            echo: Vec::new(),
         }
     }
 

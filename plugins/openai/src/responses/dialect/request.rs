@@ -4,6 +4,9 @@
 //! `instructions` are the first system message. The assistant's consecutive items make one message, since other protocols have
 //! reasoning, text and parallel calls of a turn together.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use portcullis_plugin::ir::{
     Content, Failure, Field, FunctionTool, JsonSchema, Logprobs, Message, Part, RawItem, ReasoningSettings, Request,
     ResponseFormat, Role, Tool, ToolChoice,
@@ -12,6 +15,7 @@ use portcullis_plugin::json;
 use serde_json::value::RawValue;
 
 use crate::responses::FORMAT;
+use crate::responses::wire::answer::REPEATED;
 use crate::responses::wire::item::{self, Decoded, Tag};
 use crate::responses::wire::raw;
 use crate::responses::wire::request::{self as wire, Choose, CreateResponse, Input, TextFormat, WireReasoning};
@@ -55,7 +59,16 @@ pub fn decode(body: &str) -> Result<Request, Failure> {
     request.stream_usage = true;
     request.user = wire.user;
     request.metadata = wire.metadata.map(|metadata| metadata.0).unwrap_or_default();
+    request.echo = repeated(body)?;
     Ok(request)
+}
+
+/// What the answer will repeat, as it stands in the request; a null there is a default.
+fn repeated(body: &str) -> Result<Vec<Field>, Failure> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = json::parse(body)?;
+    let asked = |&name: &&str| members.get(name).filter(|value| value.get() != "null");
+    let repeated = REPEATED.iter().filter_map(|name| Some(Field::new(*name, asked(name)?.get())));
+    Ok(repeated.collect())
 }
 
 fn keep(into: &mut Vec<Field>, prefix: &str, members: Vec<Field>) {

@@ -42,6 +42,7 @@ pub fn encode(context: &Context, reply: &Reply, response: &Response) -> String {
         output: &output,
         usage: response.usage.as_ref(),
         reply: Some(reply),
+        echo: &reply.echo,
         extra: if own { &response.extra } else { &[] },
     }
     .write(&mut writer);

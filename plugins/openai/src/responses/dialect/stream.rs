@@ -174,6 +174,7 @@ impl Encoder<'_> {
             output,
             usage: usage.as_ref(),
             reply: Some(self.reply).filter(|_| with_usage),
+            echo: &self.reply.echo,
             extra: &extra,
         }
         .write(&mut response);

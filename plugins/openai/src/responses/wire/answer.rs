@@ -115,6 +115,22 @@ pub fn status_of(finish: Option<&Finish>, own: bool) -> (&'static str, Option<&'
     }
 }
 
+/// Members of a request that its answer repeats as they were asked: clients read an answer by them (`text.format`). What the
+/// gateway itself decides (`store`, `previous_response_id`, `background`) is not among them.
+pub const REPEATED: &[&str] = &[
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "parallel_tool_calls",
+    "reasoning",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "truncation",
+];
+
 /// Members that the official types demand or clients commonly read, where the answer has none of its own.
 const DEFAULTS: &[(&str, &str)] = &[
     ("background", "false"),
@@ -151,6 +167,8 @@ pub struct Document<'a> {
     pub usage: Option<&'a Usage>,
     /// What the answer says of its cost and its way through the gateway, once it is whole.
     pub reply: Option<&'a Reply>,
+    /// Members of the request that the answer repeats, where it has none of its own.
+    pub echo: &'a [Field],
     pub extra: &'a [Field],
 }
 
@@ -196,7 +214,8 @@ impl Document<'_> {
         let replaced = |name: &str| self.reply.is_some_and(|reply| reply.replaces(name));
         for (name, value) in DEFAULTS {
             if !replaced(name) && !self.extra.iter().any(|field| field.name == *name) {
-                writer.member_raw(name, value);
+                let asked = self.echo.iter().find(|field| field.name == *name);
+                writer.member_raw(name, asked.map_or(value, |field| &field.value));
             }
         }
         let written = |field: &&Field| !OWN.contains(&field.name.as_str()) && !replaced(&field.name);
