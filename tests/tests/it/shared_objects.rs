@@ -326,3 +326,38 @@ async fn tokens_are_counted_and_cost_nothing() {
     assert_eq!((&receipt["operation"], &receipt["cost"]), (&json!("count-tokens"), &Value::Null));
     assert_eq!(receipt["attempts"][0]["settled"], json!(0), "{receipt}");
 }
+
+/// A provider's own storage is read by the operator's rights, whatever protocol names it.
+#[tokio::test]
+async fn what_only_the_provider_can_fetch_is_fetched_for_nobody() {
+    let upstream = Upstream::start(|_: &Received| {
+        let body = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "secret"}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}});
+        json_answer(200, "", &body.to_string())
+    })
+    .await;
+    let with = |url: &str| {
+        let image = json!({"type": "image_url", "image_url": {"url": url}});
+        json!({"model": "gemini/demo", "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, image]}]})
+    };
+    for open in [false, true] {
+        let more = if open { "shared_objects = true\n" } else { "" };
+        let base = format!("http://{}/v1beta", upstream.address);
+        let gateway = Setup::new().provider("gemini", "gemini", &base, more).start().await;
+        let client = gateway.client().await;
+        for url in ["gs://bucket/a.png", "S3://bucket/a.png"] {
+            let answer = client.post(CHAT, with(url).to_string()).await;
+            let asked = upstream.requests().len();
+            if open {
+                assert_eq!(answer.ok().text().matches("secret").count(), 1, "{url}");
+            } else {
+                assert_eq!((answer.status, asked), (StatusCode::BAD_REQUEST, 0), "{url} {:?}", answer.body);
+                assert_eq!(answer.json()["error"]["code"], "unsupported_feature");
+            }
+        }
+        let answer =
+            client.post(CHAT, with("https://generativelanguage.googleapis.com/v1beta/files/a").to_string()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{:?}", answer.body);
+        assert_eq!(client.post(CHAT, with("https://example.org/a.png").to_string()).await.status, StatusCode::OK);
+    }
+}

@@ -26,6 +26,23 @@ pub(super) enum Wanted {
     Without(Box<chat::Request>, Vec<Note>),
 }
 
+/// Refuses media named by a scheme that is a provider's own (`s3:`, `gs:`) where the connection is not open to it: the provider would
+/// read it by the operator's rights, for anybody (invariant 11).
+pub(super) fn refuse_account_objects(request: &chat::Request, offer: &Offer) -> Result<(), Stop> {
+    let mut named = None;
+    for_each(request, |kind, media| {
+        let theirs = matches!(&media.source, Source::Url(url) if url.contains(':')) && place(media).is_none();
+        named = named.or(theirs.then_some(kind));
+    });
+    match named {
+        Some(kind) if !offer.connection.shared_objects => Err(unsupported(
+            offer,
+            &format!("{} by a URL of its own storage, which needs a connection with `shared_objects`", kind.name()),
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Exchange {
     /// What is to be done with a request's media, of which these kinds must be inline.
     pub(super) fn media_wanted(&self, request: &chat::Request, inline: &[Kind], offer: &Offer) -> Result<Wanted, Stop> {

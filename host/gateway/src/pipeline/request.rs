@@ -14,7 +14,7 @@ use portcullis_wire::json::{self, Edits};
 use super::chat::Inbound;
 use super::continuation::{ask_for_reasoning, asking_for_reasoning};
 use super::failure::Halt;
-use super::media::Wanted;
+use super::media::{Wanted, refuse_account_objects};
 use super::payload::Payload;
 use super::{Exchange, Stop};
 use crate::catalog::Offer;
@@ -178,6 +178,7 @@ impl Exchange {
         let Some(decoded) = &inbound.decoded else {
             return Err(self.broken_plugin(offer, "nothing was decoded").into());
         };
+        refuse_account_objects(decoded, offer)?;
         let mut inline = expected.inline_media.clone();
         loop {
             let (shorter, mut left_out) = match self.media_wanted(decoded, &inline, offer)? {

@@ -280,7 +280,7 @@ impl Turns<'_> {
 
     fn media(&mut self, writer: &mut Writer, media: &Media, kind: &str, part: &Part) -> Result<(), Failure> {
         writer.begin_object();
-        media::write(writer, media, kind, &part.extra, self.notes)
+        media::write(writer, media, kind, &part.extra, self.native, self.notes)
     }
 
     /// What a part has beside its content.
@@ -363,7 +363,7 @@ impl Turns<'_> {
                 writer.begin_array();
             }
             writer.begin_object();
-            media::write(writer, media, kind, &part.extra, self.notes)?;
+            media::write(writer, media, kind, &part.extra, self.native, self.notes)?;
             if self.native {
                 write::direct(writer, &part.extra);
             }

@@ -10,12 +10,14 @@ use super::notes::Notes;
 use super::request::unsupported;
 use crate::wire::write;
 
-/// Writes the member that holds the media; says whether there was one. `kind` is what the IR calls it.
+/// Writes the member that holds the media; says whether there was one. `kind` is what the IR calls it. `native`: the request is of
+/// this API's own protocol, whose names of uploaded files the host has looked at.
 pub fn write(
     writer: &mut Writer,
     media: &Media,
     kind: &str,
     extra: &[Field],
+    native: bool,
     notes: &mut Notes,
 ) -> Result<(), Failure> {
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
@@ -31,6 +33,9 @@ pub fn write(
             Some((said, data)) => {
                 let mime_type = inline_type(Some(said), kind, data);
                 write::blob(writer, Some(&mime_type), data, name, &write::within(extra, "inlineData"));
+            }
+            None if !native && is_uploaded(url) => {
+                return Err(unsupported("messages", "a file that was uploaded to this account cannot be named by URL"));
             }
             None => {
                 let mime_type = media.media_type.as_deref().or_else(|| type_of(url, kind));
@@ -48,6 +53,15 @@ pub fn write(
         Source::Text(text) => writer.member_string("text", text),
     }
     Ok(())
+}
+
+/// Whether a URL is of a file in the account (<https://ai.google.dev/gemini-api/docs/files>), which its key would read for anybody.
+fn is_uploaded(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    host.eq_ignore_ascii_case("generativelanguage.googleapis.com")
 }
 
 /// The API insists on a type: it is what the client says, or what the first bytes are. A format without a slash is how
@@ -109,6 +123,20 @@ fn data_url(url: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_the_account_are_told_from_the_world_s() {
+        let of = |host: &str| is_uploaded(&format!("https://{host}/v1beta/files/a"));
+        for host in [
+            "generativelanguage.googleapis.com",
+            "GenerativeLanguage.googleapis.com:443",
+            "a@generativelanguage.googleapis.com.",
+        ] {
+            assert!(of(host), "{host}");
+        }
+        assert!(!of("example.org") && !of("generativelanguage.googleapis.com.example.org"));
+        assert!(!is_uploaded("https://example.org/?generativelanguage.googleapis.com/"));
+    }
 
     #[test]
     fn types_are_said_or_found() {
