@@ -123,7 +123,8 @@ class Recorded:
             base = f"http://127.0.0.1:{self._replays[mode].port}"
             for provider, url in (("openai", base + "/v1"), ("anthropic", base)):
                 text += (
-                    f'[providers.{prefix}-{provider}]\nplugin = "{provider}"\nbase_url = "{url}"\n'
+                    # The recorded requests name files and containers of the account that made them.
+                    f'[providers.{prefix}-{provider}]\nplugin = "{provider}"\nbase_url = "{url}"\nshared_objects = true\n'
                     f'models = ["rec-00000", "*"]\nonly = ["none"]\n'
                     f'[[pricing.price]]\nmodel = "{prefix}-{provider}/*"\n{PRICES}{SEARCH[mode]}\n'
                 )
