@@ -220,11 +220,8 @@ async fn a_refresh_reads_the_other_form_and_refuses_what_it_does_not_know() {
 }
 
 /// Models whose price nobody publishes: the gateway refuses them or sounds the alarm, as the operator chose, until it is told one.
-const UNPRICED: [&str; 3] = [
-    "anthropic-vertex claude-sonnet-5",
-    "cohere command-a-vision-07-2025",
-    "cohere command-a-translate-08-2025",
-];
+const UNPRICED: [&str; 3] =
+    ["anthropic-vertex claude-sonnet-5", "cohere command-a-vision-07-2025", "cohere command-a-translate-08-2025"];
 
 /// Every built provider's catalogue: named once, dated, priced, with its sources.
 #[tokio::test]
