@@ -1,6 +1,6 @@
 //! Claude on Google Cloud (Vertex AI, now Agent Platform): Anthropic Messages behind `rawPredict` and `streamRawPredict`
 //! (<https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai>). Whatever the model says is as with Anthropic; this
-//! plugin is what differs: [`GOOGLE_CLOUD`], the addresses ([`mod@manifest`]) and the names of models ([`catalogue`]).
+//! plugin is what differs: [`GOOGLE_CLOUD`], the addresses (`manifest`) and the names of models (`catalogue`).
 //!
 //! The connection's base URL ends in `/publishers/anthropic`, and its authentication is Google's.
 

@@ -10,9 +10,7 @@ use portcullis_plugin_openai::responses::{dialect, provider};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// The contract's limit on a stream's state.
-const MOST_STATE: usize = 64 << 10;
-/// As a dialect's: its last frame repeats the whole answer.
+/// The contract's limit on the state of a dialect, whose last frame repeats the whole answer.
 const MOST_DIALECT_STATE: usize = 1 << 20;
 
 fn context() -> Context {
