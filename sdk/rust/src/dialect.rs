@@ -113,7 +113,7 @@ pub trait Dialect: Plugin {
     /// A whole answer.
     fn encode_response(&self, context: &Context, reply: &Reply, response: Response) -> Result<Json, Failure>;
 
-    /// Whether the answers of this route have no place for such a part, by its [kind](Content::kind): `reasoning`, `image`,
+    /// Whether the answers of this route have no place for such a part, by its [kind](crate::ir::Content::kind): `reasoning`, `image`,
     /// `gemini.executableCode`. The SDK notes for the receipt what was left out.
     fn leaves_out(&self, route: &str, part: &str) -> bool;
 
