@@ -5,10 +5,10 @@
 //! A dialect says where the names stand, as needs of the capability [`CAPABILITY`]. A value there is a name where it is a string, or
 //! an object that has an `id` and says neither by `type` nor by `role` what it is; with `equals`, where it is that value.
 //!
-//! Invariant: no spelling of a body hides a name. Bytes are looked through before the body is walked, and those looked for are the
-//! members' names, and the escapes by which letters can be written.
+//! Invariant: no spelling of a body hides a name. Where few names of members are enough to tell, the bytes are looked through for them
+//! before the body is walked, and for the escapes by which their letters can be written.
 
-use aho_corasick::AhoCorasick;
+use memchr::memmem::Finder;
 use portcullis_runtime::contract::{manifest, types};
 use portcullis_wire::json::{Condition, PatternSet, Test, TopLevel};
 
@@ -17,13 +17,16 @@ use crate::text_map;
 /// The capability of connections with `shared_objects`, and of no other.
 pub const CAPABILITY: &str = "shared-objects";
 
-/// Escapes that a letter, a digit or a sign can be written by: U+0020 to U+007F, and the slash.
-const ESCAPES: [&str; 7] = [r"\u002", r"\u003", r"\u004", r"\u005", r"\u006", r"\u007", r"\/"];
+/// How every escape of a letter, a digit or a sign begins, but for that of the slash.
+const ESCAPE: &str = r"\u00";
+
+/// Up to so many names are searched for by themselves: each search takes 1.1 µs for 100 KB, the walk 4.7.
+const MOST_NEEDLES: usize = 3;
 
 /// Where a route's requests name such objects, compiled.
 pub struct SharedObjects {
-    /// What is in the bytes of every body that names one; absent where a route has no such places.
-    needles: Option<AhoCorasick>,
+    /// One of these is in the bytes of every body that names one; absent where that takes a walk to tell.
+    needles: Option<Vec<Finder<'static>>>,
     places: PatternSet,
     names: Vec<Place>,
 }
@@ -44,17 +47,19 @@ impl SharedObjects {
             names.push(Place { when: text_map::condition(&need.when)?, shown: shown(&need.when.at) });
             needles.push(needle(&need.when));
         }
-        let needles = (!names.is_empty())
-            .then(|| AhoCorasick::new(needles.iter().map(String::as_str).chain(ESCAPES)))
-            .transpose()
-            .map_err(|error| error.to_string())?;
+        needles.sort_unstable();
+        needles.dedup();
+        let telling = needles.len() <= MOST_NEEDLES && needles.iter().all(|needle| !needle.contains(['{', '/']));
+        let finder = |needle: &str| Finder::new(needle).into_owned();
+        let needles = telling.then(|| needles.iter().map(String::as_str).chain([ESCAPE]).map(finder).collect());
         let places = PatternSet::new(names.iter().map(|place: &Place| &place.when.at));
         Ok(SharedObjects { needles, places, names })
     }
 
     /// Where a body names an object of the account, if it does.
     pub fn named(&self, body: &str) -> Option<&str> {
-        if !self.needles.as_ref()?.is_match(body) {
+        let may_be = |needle: &Finder<'_>| needle.find(body.as_bytes()).is_some();
+        if self.names.is_empty() || self.needles.as_ref().is_some_and(|needles| !needles.iter().any(may_be)) {
             return None;
         }
         let found = self.places.select(body).into_iter();
