@@ -100,6 +100,7 @@ pub use crate::bindings::dialect::exports::portcullis::plugin::dialect::{
 use std::borrow::Cow;
 
 use crate::ir::{Context, Event, Failure, Frame, Json, Note, Request, Response};
+use crate::notes::Notes;
 use crate::{Exported, Instance, Plugin, state};
 
 /// Decodes requests of a client protocol and encodes answers to it. See `wit/dialect.wit`.
@@ -135,13 +136,9 @@ pub trait Dialect: Plugin {
 }
 
 fn left_out<'a>(plugin: &impl Dialect, route: &str, parts: impl Iterator<Item = Cow<'a, str>>) -> Vec<Note> {
-    let mut notes: Vec<Note> = Vec::new();
-    for part in parts {
-        if plugin.leaves_out(route, &part) && !notes.iter().any(|note| note.subject == *part) {
-            notes.push(Note::dropped(part));
-        }
-    }
-    notes
+    let mut notes = Notes::default();
+    parts.filter(|part| plugin.leaves_out(route, part)).for_each(|part| notes.dropped(&part));
+    notes.into_vec()
 }
 
 impl<P: Dialect + Instance> Guest for Exported<P> {

@@ -4,11 +4,11 @@ use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
 use super::names::{self, Documents};
-use super::notes::Notes;
 use super::tools::tool_name;
 use super::{media, messages};
 use crate::family::Family;
 use crate::{CARRY, FORMAT};
+use portcullis_plugin::notes::Notes;
 
 /// Claude's signatures hold on every platform that serves it: "Values generated on one platform work on another"
 /// (<https://platform.claude.com/docs/en/build-with-claude/extended-thinking#thinking-encryption>).

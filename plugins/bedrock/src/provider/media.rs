@@ -7,8 +7,8 @@ use portcullis_plugin::ir::{Failure, Media, Source};
 use portcullis_plugin::json::Writer;
 
 use super::names::Documents;
-use super::notes::Notes;
 use super::request::unsupported;
+use portcullis_plugin::notes::Notes;
 
 const IMAGES: &[(&str, &str)] = &[
     ("image/png", "png"),

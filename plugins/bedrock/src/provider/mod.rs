@@ -6,7 +6,6 @@ mod media;
 mod messages;
 mod meter;
 mod names;
-mod notes;
 mod output;
 mod reasoning;
 mod request;

@@ -6,9 +6,9 @@ use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 use serde_json::{Map, Value};
 
-use super::notes::Notes;
 use super::reasoning::Plan;
 use crate::FORMAT;
+use portcullis_plugin::notes::Notes;
 
 const INSTRUCTION: &str =
     "Respond with a single valid JSON object and nothing else: no introduction, no explanation, no code fence.";

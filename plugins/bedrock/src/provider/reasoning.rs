@@ -10,10 +10,10 @@
 
 use portcullis_plugin::ir::{ReasoningSettings, Request, ToolChoice};
 
-use super::notes::Notes;
 use crate::FORMAT;
 use crate::catalogue::{Off, Traits};
 use crate::family::Family;
+use portcullis_plugin::notes::Notes;
 
 const LEAST: u32 = 1024;
 /// What each effort may think, in tokens: Claude's own advice is from 1,024 up, beyond 32,000 in batches only.

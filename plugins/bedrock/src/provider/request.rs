@@ -8,13 +8,13 @@ use portcullis_plugin::prelude::*;
 
 use super::content::Encoding;
 use super::names::Documents;
-use super::notes::Notes;
 use super::reasoning::{self, Plan};
 use super::{messages, output, tools};
 use crate::FORMAT;
 use crate::catalogue::{Traits, traits};
 use crate::family::Family;
 use crate::manifest::{STREAM, WHOLE};
+use portcullis_plugin::notes::Notes;
 
 const ADDITIONAL: &str = "additionalModelRequestFields";
 const RESPONSE_PATHS: &str = "additionalModelResponseFieldPaths";

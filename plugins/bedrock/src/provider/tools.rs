@@ -10,10 +10,10 @@ use portcullis_plugin::prelude::*;
 
 use super::content::cache_point;
 use super::names;
-use super::notes::Notes;
 use super::reasoning::Plan;
 use crate::FORMAT;
 use crate::family::Family;
+use portcullis_plugin::notes::Notes;
 
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 

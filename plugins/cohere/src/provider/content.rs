@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use crate::{CARRY, FORMAT};
+use portcullis_plugin::notes::Notes;
 
 /// What stands for a result that is empty, which Cohere refuses ("message must not be empty in a turn").
 const NO_OUTPUT: &str = "(no output)";

@@ -12,8 +12,8 @@ use portcullis_plugin::prelude::*;
 use serde_json::value::RawValue;
 
 use super::content::{self, Block};
-use super::notes::Notes;
 use crate::{CITATIONS, FORMAT, TOOL_PLAN};
+use portcullis_plugin::notes::Notes;
 
 /// Writes `messages`. `thinks` says whether the model will be thinking, and so takes thoughts.
 pub fn write(writer: &mut Writer, request: &Request, thinks: bool, notes: &mut Notes) -> Result<(), Failure> {

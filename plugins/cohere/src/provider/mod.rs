@@ -4,7 +4,6 @@ mod content;
 mod error;
 mod messages;
 mod meter;
-mod notes;
 mod reasoning;
 mod request;
 mod response;

@@ -4,7 +4,7 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
+use portcullis_plugin::notes::Notes;
 
 /// Budgets for words of effort; the last ones leave the model all it wants.
 const EFFORTS: &[(&str, Option<u32>)] = &[

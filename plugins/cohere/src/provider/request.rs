@@ -6,11 +6,11 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::reasoning::{self, Plan};
 use super::{messages, tools};
 use crate::FORMAT;
 use crate::manifest::CHAT;
+use portcullis_plugin::notes::Notes;
 
 /// Cohere's own, which cross as they are.
 const OWN: &[&str] = &["safety_mode", "documents", "citation_options", "strict_tools", "priority"];

@@ -6,8 +6,8 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use crate::FORMAT;
+use portcullis_plugin::notes::Notes;
 
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 

@@ -10,12 +10,12 @@ use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
 use super::media;
-use super::notes::Notes;
 use super::tools::tool_name;
 use crate::catalogue::Traits;
 use crate::signature::{self, Placed};
 use crate::wire::write;
 use crate::{FORMAT, ids};
+use portcullis_plugin::notes::Notes;
 
 /// Writes `systemInstruction` and `contents`. `instruction` follows the system prompt.
 pub fn write(

@@ -4,13 +4,13 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::reasoning::{self, Thinking};
 use super::schema::{self, Subset};
 use super::tools;
 use crate::FORMAT;
 use crate::catalogue::Traits;
 use crate::wire::write;
+use portcullis_plugin::notes::Notes;
 
 /// More the API refuses.
 const MAX_STOPS: usize = 5;

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::request::unsupported;
 use crate::wire::write;
+use portcullis_plugin::notes::Notes;
 
 /// Writes the member that holds the media; says whether there was one. `kind` is what the IR calls it. `native`: the request is of
 /// this API's own protocol, whose names of uploaded files the host has looked at.

@@ -7,7 +7,6 @@ mod inline;
 mod media;
 mod meter;
 mod names;
-mod notes;
 mod reasoning;
 mod request;
 mod response;

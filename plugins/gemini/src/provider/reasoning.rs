@@ -4,8 +4,8 @@
 
 use portcullis_plugin::ir::{ReasoningSettings, Request};
 
-use super::notes::Notes;
 use crate::catalogue::{Control, Traits};
+use portcullis_plugin::notes::Notes;
 
 /// What each effort may think, in tokens.
 const BUDGETS: &[(&str, u32)] = &[("minimal", 1024), ("low", 1024), ("medium", 8192), ("high", 24_576)];

@@ -6,10 +6,10 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::{contents, generation, tools};
 use crate::wire::write;
 use crate::{FORMAT, catalogue};
+use portcullis_plugin::notes::Notes;
 
 pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
     let native = request.format == FORMAT;

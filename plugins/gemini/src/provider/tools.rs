@@ -4,11 +4,11 @@ use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
 use super::names;
-use super::notes::Notes;
 use super::schema::{self, Subset};
 use crate::FORMAT;
 use crate::catalogue::Traits;
 use crate::wire::write;
+use portcullis_plugin::notes::Notes;
 
 /// Whether the request offers functions to the model.
 pub fn offers_functions(request: &Request) -> bool {

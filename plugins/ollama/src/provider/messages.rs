@@ -6,9 +6,9 @@
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::request::unsupported;
 use crate::FORMAT;
+use portcullis_plugin::notes::Notes;
 
 /// A call of the conversation: its id and its function.
 type Called<'a> = Vec<(&'a str, &'a str)>;

@@ -4,7 +4,6 @@ mod answer;
 mod error;
 mod messages;
 mod meter;
-mod notes;
 mod options;
 mod request;
 mod stream;

@@ -3,7 +3,7 @@
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
+use portcullis_plugin::notes::Notes;
 
 pub const NAME: &str = "options";
 

@@ -6,11 +6,11 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
 use super::{messages, options, thinking};
 use crate::FORMAT;
 use crate::config::Config;
 use crate::manifest::CHAT;
+use portcullis_plugin::notes::Notes;
 
 /// Ollama's own, which cross as they are.
 const OWN: &[&str] = &["keep_alive", TRUNCATE, SHIFT];

@@ -5,7 +5,7 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::notes::Notes;
+use portcullis_plugin::notes::Notes;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Think {

@@ -4,10 +4,10 @@ use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
 use super::names;
-use super::notes::Notes;
 use super::request::{tool_name, unsupported};
 use crate::block::CARRY;
 use crate::{FORMAT, cache};
+use portcullis_plugin::notes::Notes;
 
 /// Whether a part is plain text that a message may hold as a bare string.
 pub fn bare(part: &Part) -> Option<&str> {

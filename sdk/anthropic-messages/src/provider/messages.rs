@@ -9,8 +9,8 @@ use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
 use super::content;
-use super::notes::Notes;
 use crate::FORMAT;
+use portcullis_plugin::notes::Notes;
 
 /// Writes `system` and `messages`. `instruction` follows the system prompt.
 pub fn write(

@@ -6,7 +6,6 @@ mod google;
 mod messages;
 pub mod meter;
 mod names;
-mod notes;
 mod reasoning;
 pub mod request;
 pub mod response;

@@ -9,9 +9,9 @@
 
 use portcullis_plugin::ir::{ReasoningSettings, Request, ToolChoice};
 
-use super::notes::Notes;
 use crate::FORMAT;
 use crate::catalogue::{Off, Traits};
+use portcullis_plugin::notes::Notes;
 
 /// The smallest budget the API takes.
 const LEAST: u32 = 1024;

@@ -8,12 +8,12 @@ use portcullis_plugin::prelude::*;
 
 use super::messages;
 use super::names;
-use super::notes::Notes;
 use super::reasoning::{self, Plan, Thinking};
 use super::schema::{self, Fitted};
 use crate::catalogue::{self, Traits};
 use crate::platform::Platform;
 use crate::{FORMAT, cache};
+use portcullis_plugin::notes::Notes;
 
 /// `max_tokens` where neither the client nor the catalogue says: room for a long answer, whatever the model.
 const DEFAULT_MAX_TOKENS: u32 = 4096;

@@ -1,11 +1,13 @@
-//! What did not cross, each once.
+//! What did not cross from one protocol to another, each once, as receipts tell it.
 
-use portcullis_plugin::ir::Note;
+use crate::ir::Note;
 
+/// Notes in the order they were made.
 #[derive(Debug, Default)]
 pub struct Notes(Vec<Note>);
 
 impl Notes {
+    /// One with a code of the contract's (`note` in `wit/types.wit`).
     pub fn add(&mut self, code: &str, subject: &str) {
         if !self.0.iter().any(|note| note.code == code && note.subject == subject) {
             self.0.push(Note::new(code, subject));
@@ -32,6 +34,7 @@ impl Notes {
         self.add("clamped", subject);
     }
 
+    /// As the contract has them.
     pub fn into_vec(self) -> Vec<Note> {
         self.0
     }
