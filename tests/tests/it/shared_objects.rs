@@ -352,7 +352,9 @@ async fn what_only_the_provider_can_fetch_is_fetched_for_nobody() {
                 assert_eq!(answer.ok().text().matches("secret").count(), 1, "{url}");
             } else {
                 assert_eq!((answer.status, asked), (StatusCode::BAD_REQUEST, 0), "{url} {:?}", answer.body);
-                assert_eq!(answer.json()["error"]["code"], "unsupported_feature");
+                let error = answer.json()["error"].clone();
+                assert_eq!((&error["code"], &error["param"]), (&json!("unsupported_feature"), &Value::Null));
+                assert!(error["message"].as_str().is_some_and(|text| text.contains("`shared_objects`")), "{error}");
             }
         }
         let answer =

@@ -35,10 +35,15 @@ pub(super) fn refuse_account_objects(request: &chat::Request, offer: &Offer) -> 
         named = named.or(theirs.then_some(kind));
     });
     match named {
-        Some(kind) if !offer.connection.shared_objects => Err(unsupported(
-            offer,
-            &format!("{} by a URL of its own storage, which needs a connection with `shared_objects`", kind.name()),
-        )),
+        Some(kind) if !offer.connection.shared_objects => {
+            let message = format!(
+                "This request names an object ({}) in a provider's own storage, which `{}` would read for everybody who uses this gateway's account. It is \
+                 passed on only to a connection with `shared_objects`.",
+                kind.name(),
+                offer.connection.name
+            );
+            Err(Stop::of(types::FailureKind::UnsupportedFeature, "unsupported_feature", message))
+        }
         _ => Ok(()),
     }
 }
