@@ -14,7 +14,7 @@ use portcullis_core::KeyHash;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, StoredKey};
+use crate::backend::{KeyBackend, StoredKey};
 use crate::error::StoreError;
 use crate::keys::{KeyRecord, KeyRefusal};
 
@@ -38,7 +38,7 @@ pub enum Cached {
 type Shard = RwLock<HashMap<KeyHash, Arc<KeyRecord>>>;
 
 struct Inner {
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn KeyBackend>,
     shards: [Shard; SHARDS],
     absent: Mutex<HashMap<KeyHash, Instant>>,
     reads: Semaphore,
@@ -61,7 +61,7 @@ impl Drop for KeyCache {
 }
 
 impl KeyCache {
-    pub(crate) async fn start(backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
+    pub(crate) async fn start(backend: Arc<dyn KeyBackend>) -> Result<Self, StoreError> {
         let mut watch = backend.watch_keys().await?;
         watch.changed().await?;
         let inner = Arc::new(Inner {

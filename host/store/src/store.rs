@@ -73,11 +73,6 @@ impl Store {
         Ok(Self { backend: Arc::new(backend), clock, journals: journals.into() })
     }
 
-    /// A store on any database. Journals stand in the directory `journals`.
-    pub fn with_backend(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>, journals: PathBuf) -> Self {
-        Self { backend, clock, journals }
-    }
-
     /// Opens this process's ledger: first what dead processes left in their journals is written, then its own journal
     /// begins. A process opens one; a command that only reads or makes keys needs none.
     pub async fn ledger(&self, options: LedgerOptions) -> Result<Ledger, LedgerError> {

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::*;
-use portcullis_core::{KeyHash, KeyId, ManualClock, OrganisationId, RequestId, SystemClock, Usage};
-use portcullis_store::backend::{Answer, Backend, KeyWatch, StoredKey};
+use portcullis_core::{KeyId, ManualClock, OrganisationId, RequestId, SystemClock, Usage};
+use portcullis_store::backend::{Answer, Backend, LedgerBackend};
 use portcullis_store::ledger::{JournalError, LedgerError};
 use portcullis_store::{
-    Batch, KeyRecord, LedgerOptions, ReceiptScope, Settlement, Store, StoreError, StoreOptions, TurnOwner, TurnRow,
-    UsageFilter, UsageRow,
+    Batch, Ledger, LedgerOptions, ReceiptScope, Settlement, Store, StoreError, StoreOptions, UsageFilter,
 };
 
 #[tokio::test]
@@ -159,28 +158,7 @@ struct Flaky {
     refused: AtomicUsize,
 }
 
-impl Backend for Flaky {
-    fn insert_key<'a>(&'a self, hash: KeyHash, record: &'a KeyRecord) -> Answer<'a, ()> {
-        self.inner.insert_key(hash, record)
-    }
-    fn revoke_key(&self, id: KeyId, now_ms: u64) -> Answer<'_, bool> {
-        self.inner.revoke_key(id, now_ms)
-    }
-    fn key_by_hash(&self, hash: KeyHash) -> Answer<'_, Option<StoredKey>> {
-        self.inner.key_by_hash(hash)
-    }
-    fn key_by_id(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
-        self.inner.key_by_id(id)
-    }
-    fn keys_by_prefix<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<KeyRecord>> {
-        self.inner.keys_by_prefix(prefix)
-    }
-    fn keys_after(&self, revision: i64) -> Answer<'_, Vec<StoredKey>> {
-        self.inner.keys_after(revision)
-    }
-    fn watch_keys(&self) -> Answer<'_, Box<dyn KeyWatch>> {
-        self.inner.watch_keys()
-    }
+impl LedgerBackend for Flaky {
     fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()> {
         if self.broken.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
@@ -191,24 +169,6 @@ impl Backend for Flaky {
     fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>> {
         self.inner.receipt(id, scope)
     }
-    fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
-        self.inner.usage(filter)
-    }
-    fn insert_turn<'a>(&'a self, turn: &'a TurnRow) -> Answer<'a, ()> {
-        self.inner.insert_turn(turn)
-    }
-    fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>> {
-        self.inner.turn(owner, name, now_ms)
-    }
-    fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>> {
-        self.inner.turns(owner, name, now_ms, limit)
-    }
-    fn delete_turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, bool> {
-        self.inner.delete_turn(owner, name, now_ms)
-    }
-    fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
-        self.inner.expire_turns(now_ms)
-    }
 }
 
 #[tokio::test]
@@ -218,14 +178,14 @@ async fn a_database_that_fails_delays_and_loses_nothing() {
     let sound = Store::open(&StoreOptions::at(&path)).await.unwrap();
     let flaky =
         Arc::new(Flaky { inner: sound.backend().clone(), broken: AtomicBool::new(true), refused: AtomicUsize::new(0) });
-    let store = Store::with_backend(flaky.clone(), Arc::new(SystemClock), directory.path().join("journals"));
+    let journals = directory.path().join("journals");
     let options = LedgerOptions {
         group: Duration::from_millis(1),
         segment_bytes: 1 << 16,
         segments: 4,
         ..LedgerOptions::default()
     };
-    let ledger = store.ledger(options).await.unwrap();
+    let ledger = Ledger::open(flaky.clone(), Arc::new(SystemClock), &journals, options).await.unwrap();
 
     ledger.reserve(reserve(request_id(), 1, 9)).unwrap().settle(Settlement::of(cost(9))).unwrap();
     let failed = ledger.flush().await.unwrap_err();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use master::MasterKey;
 
-use crate::backend::Backend;
+use crate::backend::ConversationBackend;
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -84,7 +84,7 @@ pub struct NewTurn {
 /// Kept conversations. Cheap to clone.
 #[derive(Clone)]
 pub struct Conversations {
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn ConversationBackend>,
     clock: Arc<dyn Clock>,
     master: Arc<MasterKey>,
 }

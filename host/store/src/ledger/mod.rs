@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub use journal::JournalError;
 pub use reservation::{Reservation, ReserveRequest, Settlement};
 
-use crate::backend::Backend;
+use crate::backend::LedgerBackend;
 use crate::encode;
 use crate::error::StoreError;
 use crate::receipt;
@@ -90,7 +90,7 @@ pub struct Ledger {
 
 struct Inner {
     journal: Arc<Journal>,
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn LedgerBackend>,
     clock: Arc<dyn Clock>,
     signals: Arc<Signals>,
     progress: watch::Receiver<Progress>,
@@ -126,8 +126,12 @@ thread_local! {
 }
 
 impl Ledger {
-    pub(crate) async fn open(
-        backend: Arc<dyn Backend>,
+    /// A ledger on any database, its journal in the directory `root`.
+    ///
+    /// # Errors
+    /// As [`crate::Store::ledger`].
+    pub async fn open(
+        backend: Arc<dyn LedgerBackend>,
         clock: Arc<dyn Clock>,
         root: &Path,
         options: LedgerOptions,

@@ -13,7 +13,7 @@ use super::LedgerError;
 use super::journal::DeadEpoch;
 use super::record::{self, Record, ReservationKey, ReserveRecord};
 use super::segment::{HEAD, Segment, SegmentError};
-use crate::backend::Backend;
+use crate::backend::LedgerBackend;
 use crate::rows::Batch;
 
 /// Rows in one transaction.
@@ -29,7 +29,7 @@ struct Open {
 /// Reads files and writes a database: on a thread of its own.
 #[expect(clippy::disallowed_methods, reason = "on a blocking thread, which serves no request")]
 pub(super) async fn replay(
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn LedgerBackend>,
     root: PathBuf,
     writer: [u8; 16],
     now_ms: u64,
@@ -52,7 +52,7 @@ pub(super) async fn replay(
     }
 }
 
-async fn one(backend: &dyn Backend, epoch: &DeadEpoch, writer: [u8; 16], now_ms: u64) -> Result<(), LedgerError> {
+async fn one(backend: &dyn LedgerBackend, epoch: &DeadEpoch, writer: [u8; 16], now_ms: u64) -> Result<(), LedgerError> {
     let mut reserved: HashMap<ReservationKey, Open> = HashMap::new();
     let mut ended: Vec<ReservationKey> = Vec::new();
     for path in epoch.files().map_err(|source| LedgerError::Directory { path: epoch.directory.clone(), source })? {

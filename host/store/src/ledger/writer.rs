@@ -17,7 +17,7 @@ use super::journal::{Journal, Live, Room};
 use super::record::{self, Record, ReservationKey};
 use super::segment::HEAD;
 use super::{LedgerOptions, Signals};
-use crate::backend::Backend;
+use crate::backend::LedgerBackend;
 use crate::encode;
 use crate::error::StoreError;
 use crate::rows::Batch;
@@ -37,7 +37,7 @@ pub(super) struct Progress {
 
 pub(super) struct Writer {
     journal: Arc<Journal>,
-    backend: Arc<dyn Backend>,
+    backend: Arc<dyn LedgerBackend>,
     signals: Arc<Signals>,
     progress: watch::Sender<Progress>,
     epoch: [u8; 16],
@@ -70,7 +70,7 @@ struct Read {
 impl Writer {
     pub fn new(
         journal: Arc<Journal>,
-        backend: Arc<dyn Backend>,
+        backend: Arc<dyn LedgerBackend>,
         signals: Arc<Signals>,
         progress: watch::Sender<Progress>,
         epoch: [u8; 16],

@@ -4,8 +4,9 @@ use portcullis_core::{KeyId, OrganisationId, RequestId};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection};
 
-use super::begin;
 use super::codec::{id, int, uint};
+use super::{Sqlite, begin};
+use crate::backend::{Answer, ConversationBackend};
 use crate::conversations::{TurnOwner, TurnRow};
 use crate::error::StoreError;
 
@@ -22,6 +23,28 @@ macro_rules! chain {
             $rest
         )
     };
+}
+
+impl ConversationBackend for Sqlite {
+    fn insert_turn<'a>(&'a self, turn: &'a TurnRow) -> Answer<'a, ()> {
+        Box::pin(async move { insert(&mut *self.writer.lock().await, turn).await })
+    }
+
+    fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>> {
+        Box::pin(named(&self.readers, owner, name, now_ms))
+    }
+
+    fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>> {
+        Box::pin(chain(&self.readers, owner, name, now_ms, limit))
+    }
+
+    fn delete_turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, bool> {
+        Box::pin(async move { delete(&mut *self.writer.lock().await, owner, name, now_ms).await })
+    }
+
+    fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
+        Box::pin(async move { expire(&mut *self.writer.lock().await, now_ms).await })
+    }
 }
 
 pub(super) async fn insert(connection: &mut SqliteConnection, row: &TurnRow) -> Result<(), StoreError> {

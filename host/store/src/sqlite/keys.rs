@@ -3,11 +3,11 @@
 use portcullis_core::receipt::Tag;
 use portcullis_core::{KeyHash, KeyId, KeyPrefix, OrganisationId, TeamId};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{ConnectOptions, Row, SqliteConnection};
 
-use super::begin;
 use super::codec::{id, int, uint};
-use crate::backend::StoredKey;
+use super::{Sqlite, begin};
+use crate::backend::{Answer, KeyBackend, KeyWatch, StoredKey};
 use crate::error::StoreError;
 use crate::keys::{KeyRecord, RequestDefaults};
 
@@ -19,6 +19,63 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+impl KeyBackend for Sqlite {
+    fn insert_key<'a>(&'a self, hash: KeyHash, record: &'a KeyRecord) -> Answer<'a, ()> {
+        Box::pin(async move { insert(&mut *self.writer.lock().await, hash, record).await })
+    }
+
+    fn revoke_key(&self, id: KeyId, now_ms: u64) -> Answer<'_, bool> {
+        Box::pin(async move { revoke(&mut *self.writer.lock().await, id, now_ms).await })
+    }
+
+    fn key_by_hash(&self, hash: KeyHash) -> Answer<'_, Option<StoredKey>> {
+        Box::pin(by_hash(&self.readers, hash))
+    }
+
+    fn key_by_id(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
+        Box::pin(by_id(&self.readers, id))
+    }
+
+    fn keys_by_prefix<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<KeyRecord>> {
+        Box::pin(by_prefix(&self.readers, prefix))
+    }
+
+    fn keys_after(&self, revision: i64) -> Answer<'_, Vec<StoredKey>> {
+        Box::pin(after(&self.readers, revision))
+    }
+
+    fn watch_keys(&self) -> Answer<'_, Box<dyn KeyWatch>> {
+        Box::pin(async move {
+            let connection = self.options.clone().connect().await?;
+            Ok(Box::new(Watch { connection, seen: None }) as Box<dyn KeyWatch>)
+        })
+    }
+}
+
+/// `PRAGMA data_version` tells, without touching a page, whether another connection has committed since; most commits are the
+/// ledger's, so the keys' own revision is then looked at.
+struct Watch {
+    connection: SqliteConnection,
+    seen: Option<(i64, i64)>,
+}
+
+impl KeyWatch for Watch {
+    fn changed(&mut self) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await?;
+            if self.seen.is_some_and(|(seen, _)| seen == version) {
+                return Ok(false);
+            }
+            let revision: i64 = sqlx::query_scalar("SELECT value FROM revisions WHERE name = 'keys'")
+                .fetch_one(&mut self.connection)
+                .await?;
+            let changed = self.seen.is_none_or(|(_, seen)| seen != revision);
+            self.seen = Some((version, revision));
+            Ok(changed)
+        })
+    }
 }
 
 pub(super) async fn insert(

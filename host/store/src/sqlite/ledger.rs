@@ -10,10 +10,11 @@ use portcullis_core::RequestId;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use sqlx::sqlite::SqlitePool;
 
-use super::BUSY;
 use super::codec::int;
 use super::pages::{self, Page, Pages};
 use super::prepared::{Statements, Value};
+use super::{BUSY, Sqlite};
+use crate::backend::{Answer, LedgerBackend};
 use crate::error::StoreError;
 use crate::rows::{Batch, EntryRow, RequestRow};
 use crate::store::{ReceiptScope, Synchronous};
@@ -234,6 +235,16 @@ fn rare_request<'v>(row: &'v RequestRow<'_>, pages: &mut Pages) -> [Value<'v>; R
     ];
     let mut values = rare.into_iter().chain(request(row, pages));
     std::array::from_fn(|_| values.next().expect("as many as both have"))
+}
+
+impl LedgerBackend for Sqlite {
+    fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()> {
+        Box::pin(async move { self.groups.write(writer, batch) })
+    }
+
+    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>> {
+        Box::pin(receipt(&self.readers, id, scope))
+    }
 }
 
 pub(super) async fn receipt(

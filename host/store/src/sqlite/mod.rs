@@ -15,7 +15,6 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use portcullis_core::{KeyHash, KeyId, RequestId};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
@@ -23,13 +22,8 @@ use tokio::sync::Mutex;
 
 use ledger::Groups;
 
-use crate::backend::{Answer, Backend, KeyWatch, StoredKey};
-use crate::conversations::{TurnOwner, TurnRow};
 use crate::error::StoreError;
-use crate::keys::KeyRecord;
-use crate::rows::Batch;
-use crate::store::{ReceiptScope, StoreOptions};
-use crate::usage::{UsageFilter, UsageRow};
+use crate::store::StoreOptions;
 
 /// Every migration, in order. A file once released is never edited: its checksum stands in the databases it made.
 const MIGRATIONS: &[(i64, &str, &str)] = &[(
@@ -116,95 +110,6 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     }
     migrator().run(connection).await?;
     Ok(())
-}
-
-impl Backend for Sqlite {
-    fn insert_key<'a>(&'a self, hash: KeyHash, record: &'a KeyRecord) -> Answer<'a, ()> {
-        Box::pin(async move { keys::insert(&mut *self.writer.lock().await, hash, record).await })
-    }
-
-    fn revoke_key(&self, id: KeyId, now_ms: u64) -> Answer<'_, bool> {
-        Box::pin(async move { keys::revoke(&mut *self.writer.lock().await, id, now_ms).await })
-    }
-
-    fn key_by_hash(&self, hash: KeyHash) -> Answer<'_, Option<StoredKey>> {
-        Box::pin(keys::by_hash(&self.readers, hash))
-    }
-
-    fn key_by_id(&self, id: KeyId) -> Answer<'_, Option<KeyRecord>> {
-        Box::pin(keys::by_id(&self.readers, id))
-    }
-
-    fn keys_by_prefix<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<KeyRecord>> {
-        Box::pin(keys::by_prefix(&self.readers, prefix))
-    }
-
-    fn keys_after(&self, revision: i64) -> Answer<'_, Vec<StoredKey>> {
-        Box::pin(keys::after(&self.readers, revision))
-    }
-
-    fn watch_keys(&self) -> Answer<'_, Box<dyn KeyWatch>> {
-        Box::pin(async move {
-            let connection = self.options.clone().connect().await?;
-            Ok(Box::new(Watch { connection, seen: None }) as Box<dyn KeyWatch>)
-        })
-    }
-
-    fn write<'a>(&'a self, writer: [u8; 16], batch: &'a Batch<'a>) -> Answer<'a, ()> {
-        Box::pin(async move { self.groups.write(writer, batch) })
-    }
-
-    fn receipt(&self, id: RequestId, scope: ReceiptScope) -> Answer<'_, Option<Vec<u8>>> {
-        Box::pin(ledger::receipt(&self.readers, id, scope))
-    }
-
-    fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
-        Box::pin(usage::usage(&self.readers, filter))
-    }
-
-    fn insert_turn<'a>(&'a self, turn: &'a TurnRow) -> Answer<'a, ()> {
-        Box::pin(async move { conversations::insert(&mut *self.writer.lock().await, turn).await })
-    }
-
-    fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>> {
-        Box::pin(conversations::named(&self.readers, owner, name, now_ms))
-    }
-
-    fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>> {
-        Box::pin(conversations::chain(&self.readers, owner, name, now_ms, limit))
-    }
-
-    fn delete_turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, bool> {
-        Box::pin(async move { conversations::delete(&mut *self.writer.lock().await, owner, name, now_ms).await })
-    }
-
-    fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
-        Box::pin(async move { conversations::expire(&mut *self.writer.lock().await, now_ms).await })
-    }
-}
-
-/// `PRAGMA data_version` tells, without touching a page, whether another connection has committed since; most commits are the
-/// ledger's, so the keys' own revision is then looked at.
-struct Watch {
-    connection: SqliteConnection,
-    seen: Option<(i64, i64)>,
-}
-
-impl KeyWatch for Watch {
-    fn changed(&mut self) -> Answer<'_, bool> {
-        Box::pin(async move {
-            let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await?;
-            if self.seen.is_some_and(|(seen, _)| seen == version) {
-                return Ok(false);
-            }
-            let revision: i64 = sqlx::query_scalar("SELECT value FROM revisions WHERE name = 'keys'")
-                .fetch_one(&mut self.connection)
-                .await?;
-            let changed = self.seen.is_none_or(|(_, seen)| seen != revision);
-            self.seen = Some((version, revision));
-            Ok(changed)
-        })
-    }
 }
 
 /// An immediate transaction: it waits for the write lock at its start and not in its middle, where SQLite would not wait.

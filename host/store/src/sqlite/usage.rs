@@ -4,7 +4,9 @@ use portcullis_core::{KeyId, Usage};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
+use super::Sqlite;
 use super::codec::{id, int, nano, uint};
+use crate::backend::{Answer, UsageBackend};
 use crate::error::StoreError;
 use crate::usage::{UsageFilter, UsageGroup, UsageRow};
 
@@ -24,6 +26,12 @@ const SUMS: &str = "count(*) AS requests, sum(status >= 400) AS failed, sum(inpu
     sum(searches) AS searches, max(estimated) AS estimated, sum(coalesce(cost_nano, 0)) AS cost, \
     sum(cost_nano IS NULL AND input + cache_read + cache_write_short + cache_write_long + output + images + searches > 0) \
     AS unpriced";
+
+impl UsageBackend for Sqlite {
+    fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
+        Box::pin(usage(&self.readers, filter))
+    }
+}
 
 pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec<UsageRow>, StoreError> {
     let mut groups = Vec::new();
