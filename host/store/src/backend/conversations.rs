@@ -11,7 +11,7 @@ pub trait ConversationBackend: Send + Sync + 'static {
     fn turn<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64) -> Answer<'a, Option<TurnRow>>;
 
     /// The turns that lead to the one of this name, with it, oldest first; where one of them is gone, those after it.
-    /// [`StoreError::TooLong`] where they hold more than `limit` bytes.
+    /// [`crate::StoreError::TooLong`] where they hold more than `limit` bytes.
     fn turns<'a>(&'a self, owner: TurnOwner, name: &'a str, now_ms: u64, limit: usize) -> Answer<'a, Vec<TurnRow>>;
 
     /// `false` where there is no such turn.

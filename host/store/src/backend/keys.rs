@@ -1,4 +1,4 @@
-//! Keys.
+//! Keys: what they are looked up by, and how processes learn that they changed.
 
 use portcullis_core::{KeyHash, KeyId};
 
@@ -15,7 +15,7 @@ pub struct StoredKey {
 }
 
 pub trait KeyBackend: Send + Sync + 'static {
-    /// Writes a new key and moves the revision on. [`StoreError::NoSuchOwner`] where organisation or team do not exist.
+    /// Writes a new key and moves the revision on. [`crate::StoreError::NoSuchOwner`] where organisation or team do not exist.
     fn insert_key<'a>(&'a self, hash: KeyHash, record: &'a KeyRecord) -> Answer<'a, ()>;
 
     /// Marks a key revoked from `now_ms` and moves the revision on; one revoked before keeps its time. `false` where there is

@@ -1,4 +1,4 @@
-//! Entries, requests and receipts.
+//! Entries, requests and receipts: written in groups by the ledger alone (invariant 2).
 
 use portcullis_core::RequestId;
 
