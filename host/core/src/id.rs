@@ -91,6 +91,27 @@ id!(
 );
 id!(OrganisationId, "org_");
 id!(TeamId, "team_");
+id!(
+    /// A person.
+    MemberId, "mem_"
+);
+id!(
+    /// An admin token's public name.
+    TokenId, "tok_"
+);
+id!(BudgetId, "bud_");
+id!(
+    /// Credentials and address of a provider.
+    ConnectionId, "con_"
+);
+id!(
+    /// A slice of a budget or limit that one process holds.
+    LeaseId, "lea_"
+);
+id!(
+    /// A process that serves requests.
+    ReplicaId, "rep_"
+);
 
 impl OrganisationId {
     /// The organisation every installation has from its first start.

@@ -10,14 +10,16 @@ pub mod money;
 pub mod name;
 pub mod price;
 pub mod receipt;
+pub mod role;
 pub mod usage;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use failure::FailureKind;
-pub use id::{KeyId, OrganisationId, RequestId, TeamId};
+pub use id::{BudgetId, ConnectionId, KeyId, LeaseId, MemberId, OrganisationId, ReplicaId, RequestId, TeamId, TokenId};
 pub use key::{Environment, KeyHash, KeyPrefix, SecretKey};
 pub use money::{MoneyError, NanoUsd, PicoUsd};
 pub use name::Name;
 pub use price::{Cost, Price, PriceList, Rates, Tier, UnknownPrice};
 pub use receipt::Receipt;
+pub use role::{Grant, Permission, Role, Scope};
 pub use usage::Usage;

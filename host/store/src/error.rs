@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use portcullis_core::Permission;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot use {path}: {source}")]
@@ -29,6 +31,23 @@ pub enum StoreError {
     TooLong { limit: usize },
     #[error("no organisation or team with this id")]
     NoSuchOwner,
+    /// Whoever asked may not do this.
+    #[error("not permitted: it takes {permission}")]
+    Forbidden { permission: Permission },
+    #[error("no {what} with this id or name")]
+    NotFound { what: &'static str },
+    /// A name that must be unique is another's.
+    #[error("there is a {what} of this name already")]
+    Taken { what: &'static str },
+    /// What shall be deleted is referred to.
+    #[error("the {what} cannot be deleted: {by} still refer to it")]
+    InUse { what: &'static str, by: &'static str },
+    /// It changed while it was being changed, several times in a row.
+    #[error("the {what} is being changed by somebody else")]
+    Contended { what: &'static str },
+    /// What was asked for contradicts itself or what is there.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// Why a key could not be picked by id or prefix.

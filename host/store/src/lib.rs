@@ -4,6 +4,8 @@
 //! refunded or quarantined, also across `kill -9` (invariant 3): see [`ledger`]. Receipts answer only to the key or the
 //! organisation they belong to (invariant 11).
 
+mod actor;
+mod audit;
 pub mod backend;
 pub mod conversations;
 mod encode;
@@ -17,6 +19,8 @@ mod sqlite;
 mod store;
 mod usage;
 
+pub use actor::{Actor, ActorKind};
+pub use audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
 pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::{KeySelectError, StoreError};
 pub use key_cache::{Cached, KeyCache};

@@ -9,8 +9,8 @@ use portcullis_core::receipt::Tag;
 use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, SecretKey, TeamId, Usage};
 use portcullis_store::backend::Backend;
 use portcullis_store::{
-    Batch, EndKind, EntryRow, KeyRecord, ReceiptScope, RequestDefaults, RequestRow, Store, StoreError, StoreOptions,
-    UsageFilter, UsageGroup,
+    Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, KeyRecord, NewEvent, ReceiptScope, RequestDefaults,
+    RequestRow, Store, StoreError, StoreOptions, UsageFilter, UsageGroup,
 };
 
 /// Runs each check on each database.
@@ -40,6 +40,8 @@ contract!(
     usage_is_summed,
     the_largest_numbers_are_kept,
     batches_of_any_size_are_whole,
+    events_come_back_as_they_were,
+    events_are_found,
 );
 
 fn key(name: &str) -> (SecretKey, KeyRecord) {
@@ -278,4 +280,59 @@ async fn batches_of_any_size_are_whole(backend: Arc<dyn Backend>) {
             assert_eq!(backend.receipt(one.request_id, scope).await.unwrap().as_ref(), Some(body));
         }
     }
+}
+
+async fn events_come_back_as_they_were(backend: Arc<dyn Backend>) {
+    let address = "2001:db8::1".parse().unwrap();
+    let full = NewEvent::new(
+        &Actor { address: Some(address), ..Actor::cli("it's \"ada\" \u{1F511}") },
+        NOW,
+        Some(OrganisationId::DEFAULT),
+        "key.edit",
+        "key_1",
+    )
+    .changed(Some(serde_json::json!({"name": "a"})), Some(serde_json::json!({"name": "b", "list": [1, null]})));
+    let bare = NewEvent::new(&Actor::system(), 0, None, "system.start", "");
+    backend.append_events(&[full.clone(), bare.clone()]).await.unwrap();
+    let read = backend.audit_events(&AuditFilter::default(), AuditPage::After(0, 10)).await.unwrap();
+    assert_eq!(read.iter().map(|one| one.event.clone()).collect::<Vec<_>>(), [full, bare]);
+    assert!(read[0].seq >= 1 && read[1].seq > read[0].seq);
+}
+
+async fn events_are_found(backend: Arc<dyn Backend>) {
+    let (ours, theirs) = (OrganisationId::DEFAULT, OrganisationId::from_bytes([9; 16]));
+    let event = |actor: &Actor, time, organisation, action: &str| {
+        NewEvent::new(actor, time, Some(organisation), action, format!("{action}-{time}"))
+    };
+    let (ada, system) = (Actor::cli("ada"), Actor::system());
+    let all = [
+        event(&ada, 10, ours, "key.create"),
+        event(&system, 20, ours, "key.revoke"),
+        event(&ada, 30, theirs, "keys.other"),
+        event(&ada, 40, ours, "key.revoke"),
+    ];
+    backend.append_events(&all).await.unwrap();
+    let found = async |filter: AuditFilter| {
+        let page = AuditPage::Before(None, 10);
+        let events = backend.audit_events(&filter, page).await.unwrap();
+        events.iter().map(|one| one.event.time_ms).collect::<Vec<_>>()
+    };
+    let of = AuditFilter::default;
+    assert_eq!(found(of()).await, [40, 30, 20, 10]);
+    assert_eq!(found(AuditFilter { organisation: Some(ours), ..of() }).await, [40, 20, 10]);
+    assert_eq!(found(AuditFilter { actor_kind: Some("system".into()), ..of() }).await, [20]);
+    assert_eq!(found(AuditFilter { actor_id: Some("ada".into()), organisation: Some(ours), ..of() }).await, [40, 10]);
+    assert_eq!(found(AuditFilter { action: Some("key.".into()), ..of() }).await, [40, 20, 10]);
+    assert_eq!(found(AuditFilter { action: Some("key.revoke".into()), ..of() }).await, [40, 20]);
+    assert!(found(AuditFilter { action: Some("key".into()), ..of() }).await.is_empty());
+    assert_eq!(found(AuditFilter { target: Some("key.revoke-20".into()), ..of() }).await, [20]);
+    assert_eq!(found(AuditFilter { since_ms: Some(20), until_ms: Some(40), ..of() }).await, [30, 20]);
+    // Page by page, either way.
+    let page = async |page| backend.audit_events(&of(), page).await.unwrap();
+    let newest = page(AuditPage::Before(None, 3)).await;
+    assert_eq!(newest.iter().map(|one| one.event.time_ms).collect::<Vec<_>>(), [40, 30, 20]);
+    let rest = page(AuditPage::Before(Some(newest[2].seq), 3)).await;
+    assert_eq!(rest.iter().map(|one| one.event.time_ms).collect::<Vec<_>>(), [10]);
+    let after = page(AuditPage::After(rest[0].seq, 2)).await;
+    assert_eq!(after.iter().map(|one| one.event.time_ms).collect::<Vec<_>>(), [20, 30]);
 }

@@ -1,6 +1,7 @@
 //! What a database must do for the store, one trait for each area. One contract test-suite (`tests/contract`) holds for every
 //! implementation.
 
+mod audit;
 mod conversations;
 mod keys;
 mod ledger;
@@ -9,6 +10,7 @@ mod usage;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use audit::AuditBackend;
 pub use conversations::ConversationBackend;
 pub use keys::{KeyBackend, KeyWatch, StoredKey};
 pub use ledger::LedgerBackend;
@@ -20,6 +22,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A database: all of the areas.
-pub trait Backend: ConversationBackend + KeyBackend + LedgerBackend + UsageBackend {}
+pub trait Backend: AuditBackend + ConversationBackend + KeyBackend + LedgerBackend + UsageBackend {}
 
-impl<T: ConversationBackend + KeyBackend + LedgerBackend + UsageBackend> Backend for T {}
+impl<T: AuditBackend + ConversationBackend + KeyBackend + LedgerBackend + UsageBackend> Backend for T {}

@@ -15,7 +15,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
-             allowed_models, allowed_providers, tags, format, metadata, revision FROM keys ",
+             policy, tags, format, metadata, revision FROM keys ",
             $rest
         )
     };
@@ -105,8 +105,8 @@ pub(super) async fn insert(
     let revision = next_revision(&mut transaction).await?;
     sqlx::query(
         "INSERT INTO keys (id, hash, prefix, name, environment, organisation_id, team_id, created_ms, expires_ms, revoked_ms, \
-         allowed_models, allowed_providers, tags, format, metadata, revision) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         policy, tags, format, metadata, revision) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&record.id.as_bytes()[..])
     .bind(&hash.as_bytes()[..])
@@ -118,8 +118,13 @@ pub(super) async fn insert(
     .bind(int(record.created_ms))
     .bind(record.expires_ms.map(int))
     .bind(record.revoked_ms.map(int))
-    .bind(record.allowed_models.as_ref().map(list))
-    .bind(record.allowed_providers.as_ref().map(list))
+    .bind(
+        serde_json::to_string(&Policy {
+            models: record.allowed_models.clone(),
+            providers: record.allowed_providers.clone(),
+        })
+        .expect("lists are plain data"),
+    )
     .bind(serde_json::to_string(&record.tags).expect("tags are plain data"))
     .bind(record.defaults.format.as_deref())
     .bind(record.defaults.metadata.as_deref())
@@ -130,8 +135,12 @@ pub(super) async fn insert(
     Ok(())
 }
 
-fn list(names: &Vec<String>) -> String {
-    serde_json::to_string(names).expect("strings are plain data")
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Policy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    providers: Option<Vec<String>>,
 }
 
 async fn next_revision(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
@@ -183,10 +192,7 @@ pub(super) async fn after(pool: &SqlitePool, revision: i64) -> Result<Vec<Stored
 
 fn stored(row: &SqliteRow) -> Result<StoredKey, StoreError> {
     let corrupt = |what| StoreError::Corrupt { what };
-    let names = |column: &str| -> Result<Option<Vec<String>>, StoreError> {
-        let text: Option<&str> = row.try_get(column)?;
-        text.map(|text| serde_json::from_str(text).map_err(|_| corrupt("list of names"))).transpose()
-    };
+    let policy: Policy = serde_json::from_str(row.try_get("policy")?).map_err(|_| corrupt("policy"))?;
     let time = |column: &str| -> Result<Option<u64>, StoreError> {
         let value: Option<i64> = row.try_get(column)?;
         value.map(|value| uint(value, "time")).transpose()
@@ -206,8 +212,8 @@ fn stored(row: &SqliteRow) -> Result<StoredKey, StoreError> {
             created_ms: uint(row.try_get("created_ms")?, "time")?,
             expires_ms: time("expires_ms")?,
             revoked_ms: time("revoked_ms")?,
-            allowed_models: names("allowed_models")?,
-            allowed_providers: names("allowed_providers")?,
+            allowed_models: policy.models,
+            allowed_providers: policy.providers,
             tags: serde_json::from_str::<Vec<Tag>>(row.try_get("tags")?).map_err(|_| corrupt("list of tags"))?,
             defaults: RequestDefaults { format: row.try_get("format")?, metadata: row.try_get("metadata")? },
         },

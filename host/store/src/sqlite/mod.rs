@@ -1,5 +1,6 @@
 //! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
 
+mod audit;
 mod codec;
 mod conversations;
 mod keys;
@@ -26,11 +27,10 @@ use crate::error::StoreError;
 use crate::store::StoreOptions;
 
 /// Every migration, in order. A file once released is never edited: its checksum stands in the databases it made.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "identity, ledger, receipts",
-    include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "identity, ledger, receipts", include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql")),
+    (2, "access, audit", include_str!("../../../../migrations/sqlite/0002_access_audit.sql")),
+];
 
 const PAGE: u32 = 16_384;
 const READERS: u32 = 4;
