@@ -16,6 +16,7 @@ mod secret;
 mod server;
 mod store;
 pub mod watch;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,6 +40,7 @@ pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::ServerConfig;
 pub use store::StoreConfig;
+pub use webhook::WebhookConfig;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -28,7 +28,9 @@ mod snapshot;
 mod text_map;
 mod upstream;
 mod utf8;
+mod webhook;
 
 pub use catalog::prices_of;
 pub use gateway::{Gateway, Parts, default_config_path};
 pub use observing::Observing;
+pub use webhook::{Webhook, WebhookError, wait_after};
