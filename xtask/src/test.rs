@@ -62,6 +62,9 @@ pub fn run(fast: bool) -> Result<()> {
             eprintln!("skipped: recordings of real traffic (PORTCULLIS_RECORDINGS is not set)");
         }
     }
+    if portcullis_test_postgres::find().is_none() {
+        eprintln!("skipped: tests on PostgreSQL ({})", portcullis_test_postgres::ABSENT);
+    }
     count.add(rust_tests(&root, fast, &environment)?);
     println!("{} passed, {} failed", count.passed, count.failed);
     if count.failed > 0 {

@@ -1,13 +1,13 @@
 //! `portcullis key`: keys are made, listed and revoked in the store; a running gateway follows within a fraction of a second.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use portcullis_core::receipt::Tag;
 use portcullis_core::{Clock, Environment, SystemClock};
-use portcullis_store::{KeyRecord, NewKey, RequestDefaults, Store, StoreOptions};
+use portcullis_store::{KeyRecord, NewKey, RequestDefaults, Store};
 use serde_json::{Value, json};
 
-use crate::{ConfigArgument, serve};
+use crate::{ConfigArgument, running, serve};
 
 #[derive(Subcommand)]
 pub enum KeyAction {
@@ -61,12 +61,8 @@ pub enum KeyAction {
 const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
 
 pub fn run(argument: &ConfigArgument, action: KeyAction) -> Result<()> {
-    let path = argument.load()?.store.path;
-    serve::async_runtime(1)?.block_on(async {
-        let store =
-            Store::open(&StoreOptions::at(&path)).await.with_context(|| format!("the store at {}", path.display()))?;
-        act(&store, action).await
-    })
+    let config = argument.load()?.store;
+    serve::async_runtime(1)?.block_on(async { act(&running::open(&config).await?, action).await })
 }
 
 async fn act(store: &Store, action: KeyAction) -> Result<()> {

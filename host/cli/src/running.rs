@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portcullis_core::SystemClock;
-use portcullis_gateway::config::Config;
+use portcullis_gateway::config::{Config, StoreConfig};
 use portcullis_gateway::server::{self, Server};
 use portcullis_gateway::{Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
-use portcullis_store::{Conversations, Ledger, LedgerOptions, MasterKey, Store, StoreOptions};
+use portcullis_store::{Conversations, Ledger, LedgerOptions, MasterKey, Store};
 
 /// How often idle upstream connections are looked through.
 const TRIM: Duration = Duration::from_secs(10);
@@ -36,9 +36,7 @@ impl Running {
     /// # Errors
     /// When the store, the plugin folder or the address is not to be had, or the configuration contradicts itself.
     pub async fn start(config: Config, listen: Option<SocketAddr>) -> Result<Self> {
-        let store = Store::open(&StoreOptions::at(&config.store.path))
-            .await
-            .with_context(|| format!("the store at {}", config.store.path.display()))?;
+        let store = open(&config.store).await?;
         let keys = Arc::new(store.key_cache().await.context("the keys")?);
         let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
         let conversations = conversations(&store, &config)?;
@@ -93,6 +91,12 @@ impl Running {
         }
         drained
     }
+}
+
+/// The store that the configuration names.
+pub async fn open(config: &StoreConfig) -> Result<Store> {
+    let options = config.options();
+    Store::open(&options).await.with_context(|| format!("the store at {options}"))
 }
 
 /// Kept conversations, whose key is there before the first of them.

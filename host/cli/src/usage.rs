@@ -1,12 +1,12 @@
 //! `portcullis usage`: sums over what was recorded.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use portcullis_core::{Clock, SystemClock};
-use portcullis_store::{Store, StoreOptions, UsageFilter, UsageGroup, UsageRow};
+use portcullis_store::{UsageFilter, UsageGroup, UsageRow};
 use serde_json::{Value, json};
 
-use crate::{ConfigArgument, serve};
+use crate::{ConfigArgument, running, serve};
 
 #[derive(Args)]
 pub struct UsageArguments {
@@ -32,17 +32,14 @@ enum Group {
 const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
 
 pub fn run(argument: &ConfigArgument, arguments: UsageArguments) -> Result<()> {
-    let path = argument.load()?.store.path;
+    let config = argument.load()?.store;
     let filter = UsageFilter {
         since_ms: arguments.days.map(|days| SystemClock.now_ms().saturating_sub(days * MS_PER_DAY)),
         groups: arguments.by.iter().map(group).collect(),
         ..UsageFilter::default()
     };
-    let rows = serve::async_runtime(1)?.block_on(async {
-        let store =
-            Store::open(&StoreOptions::at(&path)).await.with_context(|| format!("the store at {}", path.display()))?;
-        anyhow::Ok(store.usage(&filter).await?)
-    })?;
+    let rows =
+        serve::async_runtime(1)?.block_on(async { anyhow::Ok(running::open(&config).await?.usage(&filter).await?) })?;
     if arguments.json {
         println!("{}", Value::Array(rows.iter().map(as_json).collect()));
     } else {

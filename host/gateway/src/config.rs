@@ -50,7 +50,7 @@ pub struct Config {
     pub server: ServerConfig,
     /// Sizes and times that bound a request.
     pub limits: LimitsConfig,
-    /// The embedded database.
+    /// The database.
     pub store: StoreConfig,
     /// Where plugins are and how they are watched.
     pub plugins: PluginsConfig,
@@ -102,6 +102,7 @@ impl Config {
         for (name, provider) in &mut self.providers {
             provider.resolve(name, environment)?;
         }
+        self.store.resolve(environment)?;
         for price in &self.pricing.price {
             price.check()?;
         }

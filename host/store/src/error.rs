@@ -2,6 +2,7 @@
 //! [`crate::ledger::LedgerError`].
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portcullis_core::Permission;
 
@@ -16,6 +17,12 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// It may be there and frozen, or the network to it gone. What was asked may still come to pass.
+    #[error("the database did not answer within {} s", .0.as_secs_f32())]
+    Silent(Duration),
+    /// The database's URL, of which nothing is repeated: it may hold a password.
+    #[error("not the URL of a PostgreSQL database: {0}")]
+    Url(String),
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A row holds what no version of this program writes.

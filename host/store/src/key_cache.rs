@@ -1,7 +1,7 @@
 //! Keys in memory, so that authentication costs a look-up and no database.
 //!
 //! All keys are loaded at the start. A task asks the database a few times a second whether keys changed, in whatever process,
-//! and reads those that did; so a revocation holds everywhere within [`POLL`]. A hash that is not here is read once: a key
+//! and reads those that did; so a revocation holds everywhere within [`POLL`], and at once where the database tells of it. A hash that is not here is read once: a key
 //! made a moment ago works at once. That it does not exist is remembered for a second, for a bounded number of hashes, so that
 //! guessing costs the database little.
 
@@ -76,11 +76,9 @@ impl KeyCache {
         let follower = tokio::spawn({
             let inner = inner.clone();
             async move {
-                let mut tick = tokio::time::interval(POLL);
-                tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 let mut behind = false;
                 loop {
-                    tick.tick().await;
+                    watch.wait(POLL).await;
                     // A change that could not be read is asked for again, though the watch has reported it.
                     let outcome = match watch.changed().await {
                         Ok(changed) if changed || behind => inner.refresh().await,

@@ -1,4 +1,4 @@
-//! Keys, the ledger, receipts and usage, behind one trait: SQLite now, PostgreSQL later.
+//! Keys, the ledger, receipts and usage, behind one trait: SQLite or PostgreSQL.
 //!
 //! Only this crate writes money (invariant 2). Nothing is spent that was not reserved, and what was reserved ends settled,
 //! refunded or quarantined, also across `kill -9` (invariant 3): see [`ledger`]. Receipts answer only to the key or the
@@ -7,12 +7,15 @@
 mod actor;
 mod audit;
 pub mod backend;
+mod codec;
 pub mod conversations;
 mod encode;
 mod error;
 mod key_cache;
 mod keys;
 pub mod ledger;
+mod pages;
+mod postgres;
 mod receipt;
 mod rows;
 mod sqlite;

@@ -1,5 +1,6 @@
 //! The store: a database, a clock, and what is built on them.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::backend::Backend;
 use crate::error::StoreError;
 use crate::key_cache::KeyCache;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::postgres::{self, Postgres};
 use crate::receipt;
 use crate::sqlite::Sqlite;
 
@@ -27,16 +29,46 @@ pub enum Synchronous {
 }
 
 /// Where the database is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
-    /// The database's file. Its directory is made with mode 0700 where it is missing, the file with 0600.
+    /// SQLite's file. Its directory is made with mode 0700 where it is missing, the file with 0600. Journals stand beside it,
+    /// also where the database is another: they must be on a disk of this machine that outlives the process.
     pub path: PathBuf,
+    /// PostgreSQL instead: `postgres://user:password@host:port/database`, with `sslmode`, `sslrootcert`, `host` (for a socket's
+    /// directory) and what else libpq has as its query. It must lead to the server itself or to a pooler that keeps sessions,
+    /// for it listens and locks.
+    pub url: Option<String>,
+    /// Of SQLite. PostgreSQL's groups wait for its own `synchronous_commit`, and for its disk where that is off.
     pub synchronous: Synchronous,
 }
 
 impl StoreOptions {
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), synchronous: Synchronous::default() }
+        Self { path: path.into(), url: None, synchronous: Synchronous::default() }
+    }
+
+    /// PostgreSQL, with the journals beside `path`.
+    pub fn postgres(url: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self { url: Some(url.into()), ..Self::at(path) }
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StoreOptions { path, url, synchronous } = self;
+        let url = url.as_ref().map(|_| "postgres://…");
+        f.debug_struct("StoreOptions").field("path", path).field("url", &url).field("synchronous", synchronous).finish()
+    }
+}
+
+/// For people: which database, without a password.
+impl fmt::Display for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.url {
+            None => write!(f, "{}", self.path.display()),
+            Some(url) => f.write_str(&postgres::shown(url)),
+        }
     }
 }
 
@@ -67,10 +99,19 @@ impl Store {
     }
 
     pub async fn open_with_clock(options: &StoreOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let backend = Sqlite::open(options).await?;
         let mut journals = options.path.clone().into_os_string();
-        journals.push(".ledger");
-        Ok(Self { backend: Arc::new(backend), clock, journals: journals.into() })
+        let backend: Arc<dyn Backend> = match &options.url {
+            None => {
+                journals.push(".ledger");
+                Arc::new(Sqlite::open(options).await?)
+            }
+            Some(url) => {
+                // What a process left for one database is not written to another.
+                journals.push(".postgres.ledger");
+                Arc::new(Postgres::open(url).await?)
+            }
+        };
+        Ok(Self { backend, clock, journals: journals.into() })
     }
 
     /// Opens this process's ledger: first what dead processes left in their journals is written, then its own journal

@@ -10,7 +10,7 @@ use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, SecretKey, 
 use portcullis_store::backend::Backend;
 use portcullis_store::{
     Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, KeyRecord, NewEvent, ReceiptScope, RequestDefaults,
-    RequestRow, Store, StoreError, StoreOptions, UsageFilter, UsageGroup,
+    RequestRow, StoreError, UsageFilter, UsageGroup,
 };
 
 /// Runs each check on each database.
@@ -20,9 +20,18 @@ macro_rules! contract {
             $(
                 #[tokio::test]
                 async fn $check() {
-                    let directory = tempfile::tempdir().unwrap();
-                    let store = super::Store::open(&super::StoreOptions::at(directory.path().join("p.db"))).await.unwrap();
-                    super::$check(store.backend().clone()).await;
+                    let database = super::Database::sqlite();
+                    super::$check(database.open().await.backend().clone()).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $check() {
+                    let Some(database) = super::Database::postgres() else { return };
+                    super::$check(database.open().await.backend().clone()).await;
                 }
             )*
         }
@@ -42,6 +51,9 @@ contract!(
     batches_of_any_size_are_whole,
     events_come_back_as_they_were,
     events_are_found,
+    nothing_that_a_client_says_keeps_a_group_out,
+    a_group_written_by_two_at_once_is_there_once,
+    revisions_appear_in_their_order,
 );
 
 fn key(name: &str) -> (SecretKey, KeyRecord) {
@@ -335,4 +347,81 @@ async fn events_are_found(backend: Arc<dyn Backend>) {
     assert_eq!(rest.iter().map(|one| one.event.time_ms).collect::<Vec<_>>(), [10]);
     let after = page(AuditPage::After(rest[0].seq, 2)).await;
     assert_eq!(after.iter().map(|one| one.event.time_ms).collect::<Vec<_>>(), [20, 30]);
+}
+
+/// PostgreSQL stores no NUL; what has one is found under what it was stored as.
+async fn nothing_that_a_client_says_keeps_a_group_out(backend: Arc<dyn Backend>) {
+    let key = KeyId::from_bytes([1; 16]);
+    let odd = "\0a\\u0000\"\u{1F511}'; --";
+    let mut made = receipt(request_id(), key, OrganisationId::DEFAULT, Usage { input: 1, ..Usage::default() });
+    made.requested_model = odd.into();
+    made.caller.user = Some(odd.repeat(1_000));
+    (made.attempts[0].provider, made.attempts[0].model) = (odd.into(), odd.into());
+    let tags = serde_json::to_string(&[Tag { name: odd.into(), value: odd.into() }]).unwrap();
+    let entry = EntryRow { provider: odd, model: odd, reason: odd, ..entry(1, EndKind::Settled) };
+    let requests = vec![RequestRow::of(&made, Some(&tags), Some(b"\0kept"))];
+    backend.write([1; 16], &Batch { entries: vec![entry], requests }).await.unwrap();
+    let read = backend.receipt(made.request_id, ReceiptScope::Key(key)).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"\0kept"[..]));
+    for filter in [
+        UsageFilter { provider: Some(odd.into()), ..UsageFilter::default() },
+        UsageFilter { model: Some(odd.into()), ..UsageFilter::default() },
+    ] {
+        assert_eq!(backend.usage(&filter).await.unwrap()[0].usage.input, 1, "{filter:?}");
+    }
+    assert!(backend.keys_by_prefix(odd).await.unwrap().is_empty());
+}
+
+async fn a_group_written_by_two_at_once_is_there_once(backend: Arc<dyn Backend>) {
+    let key = KeyId::from_bytes([1; 16]);
+    let made: Arc<Vec<_>> = Arc::new(
+        (0..300)
+            .map(|_| receipt(request_id(), key, OrganisationId::DEFAULT, Usage { input: 1, ..Usage::default() }))
+            .collect(),
+    );
+    let writers = (0..6u8).map(|writer| {
+        let (backend, made) = (backend.clone(), made.clone());
+        tokio::spawn(async move {
+            // Each from another place on, as journals of several processes would have them.
+            let mut requests: Vec<_> =
+                made.iter().map(|one| RequestRow::of(one, None, Some(one.request_id.as_bytes()))).collect();
+            requests.rotate_left(usize::from(writer) * 50);
+            let mut entries: Vec<_> = (0..300).map(|attempt| entry(attempt, EndKind::Settled)).collect();
+            entries.rotate_left(usize::from(writer) * 50);
+            backend.write([writer; 16], &Batch { entries, requests }).await
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    let sums = backend.usage(&UsageFilter::default()).await.unwrap();
+    assert_eq!((sums[0].requests, sums[0].usage.input), (300, 300));
+    for one in made.iter() {
+        let read = backend.receipt(one.request_id, ReceiptScope::Key(key)).await.unwrap();
+        assert_eq!(read.as_deref(), Some(&one.request_id.as_bytes()[..]));
+    }
+}
+
+/// A reader that asks for what came after the last it saw misses none, however many write.
+async fn revisions_appear_in_their_order(backend: Arc<dyn Backend>) {
+    const EACH: usize = 25;
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    let (secret, record) = key("k");
+                    backend.insert_key(secret.hash(), &record).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let (mut seen, mut found) = (0, 0);
+    while found < 4 * EACH {
+        let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let new = backend.keys_after(seen).await.unwrap();
+        assert!(!(done && new.is_empty()), "{} of {} were found", found, 4 * EACH);
+        found += new.len();
+        seen = new.last().map_or(seen, |stored| stored.revision);
+    }
 }

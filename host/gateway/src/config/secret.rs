@@ -61,6 +61,26 @@ impl Secret {
         Ok(())
     }
 
+    /// As [`resolve`](Self::resolve), with any number of references anywhere in it.
+    pub(super) fn fill(&mut self, place: &str, environment: &dyn Environment) -> Result<(), ConfigError> {
+        let mut value = String::new();
+        let mut rest = &*self.written;
+        while let Some((before, (variable, behind))) =
+            rest.split_once("${").and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+        {
+            value.push_str(before);
+            value.push_str(
+                &environment
+                    .get(variable)
+                    .ok_or_else(|| ConfigError::Unset { place: place.to_owned(), variable: variable.to_owned() })?,
+            );
+            rest = behind;
+        }
+        value.push_str(rest);
+        self.value = value;
+        Ok(())
+    }
+
     fn variable(&self) -> Option<&str> {
         self.written.strip_prefix("${")?.strip_suffix('}')
     }

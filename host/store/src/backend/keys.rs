@@ -1,8 +1,10 @@
 //! Keys: what they are looked up by, and how processes learn that they changed.
 
+use std::time::Duration;
+
 use portcullis_core::{KeyHash, KeyId};
 
-use super::Answer;
+use super::{Answer, BoxFuture};
 use crate::keys::KeyRecord;
 
 /// A key as it is stored: what it is looked up by, and what it says.
@@ -40,4 +42,9 @@ pub trait KeyBackend: Send + Sync + 'static {
 pub trait KeyWatch: Send {
     /// Whether keys may have changed since the last time this was asked; true the first time.
     fn changed(&mut self) -> Answer<'_, bool>;
+
+    /// Returns when it is worth asking again: after `poll`, or at once where the database tells of a change by itself.
+    fn wait(&mut self, poll: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(poll))
+    }
 }

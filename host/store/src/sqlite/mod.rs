@@ -1,11 +1,9 @@
 //! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
 
 mod audit;
-mod codec;
 mod conversations;
 mod keys;
 mod ledger;
-mod pages;
 mod prepared;
 mod usage;
 
@@ -25,6 +23,7 @@ use ledger::Groups;
 
 use crate::error::StoreError;
 use crate::store::StoreOptions;
+use crate::{codec, pages};
 
 /// Every migration, in order. A file once released is never edited: its checksum stands in the databases it made.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -92,14 +91,17 @@ fn migrator() -> Migrator {
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    // The write lock from here on: of several processes that start at once one migrates, and the others find it done. All of
+    // it is one transaction, within which each migration is a savepoint.
+    let mut transaction = begin(connection).await?;
     let known = MIGRATIONS.last().map_or(0, |&(version, ..)| version);
     let migrated: Option<String> =
         sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'")
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&mut *transaction)
             .await?;
     if migrated.is_some() {
         let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut *transaction)
             .await?;
         if found > known {
             return Err(StoreError::NewerSchema { found, known });
@@ -108,7 +110,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
             return Ok(());
         }
     }
-    migrator().run(connection).await?;
+    migrator().run(&mut *transaction).await?;
+    transaction.commit().await?;
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+mod database;
+
 use std::path::Path;
 
 use portcullis_core::receipt::{Attempt, Caller, CostLine, Outcome, Tag, Timings};
@@ -9,6 +11,8 @@ use portcullis_core::{
 };
 use portcullis_store::ReserveRequest;
 use sqlx::{Connection, Row, SqliteConnection};
+
+pub use database::Database;
 
 pub const NOW: u64 = 1_780_000_000_000; // 2026-05-28
 
@@ -127,6 +131,17 @@ pub async fn entries(path: &Path) -> Vec<Entry> {
             reason: row.get("reason"),
         })
         .collect()
+}
+
+fn of_postgres(row: &sqlx::postgres::PgRow) -> Entry {
+    Entry {
+        request_id: RequestId::from_bytes(row.get::<uuid::Uuid, _>("request_id").into_bytes()),
+        attempt: row.get("attempt"),
+        kind: row.get("kind"),
+        reserved: row.get("reserved_nano"),
+        amount: row.get("amount_nano"),
+        reason: row.get("reason"),
+    }
 }
 
 pub async fn execute(path: &Path, sql: &'static str) -> Result<(), sqlx::Error> {

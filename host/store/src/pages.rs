@@ -21,7 +21,7 @@ const FULL: usize = 32 << 10;
 const EXPANSION: usize = 255;
 
 /// The pages of one group.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     /// By organisation, while they fill.
     open: BTreeMap<[u8; 16], Open>,
     full: Vec<Full>,
@@ -47,7 +47,7 @@ struct Full {
 }
 
 /// A page as it is written.
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     pub id: i64,
     pub organisation: &'a [u8; 16],
     /// When its youngest receipt's request came.
@@ -130,7 +130,7 @@ impl Pages {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] where no version of this program wrote `content`.
-pub(super) fn find(content: &[u8], request: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
+pub(crate) fn find(content: &[u8], request: &[u8; 16]) -> Result<Option<Vec<u8>>, StoreError> {
     let corrupt = || StoreError::Corrupt { what: "page of receipts" };
     let (head, packed) = content.split_first_chunk::<HEAD>().ok_or_else(corrupt)?;
     let [VERSION, length @ ..] = *head else { return Err(corrupt()) };

@@ -1,0 +1,140 @@
+//! Sums over requests in PostgreSQL.
+
+use portcullis_core::{KeyId, Usage};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use super::{CALL, Postgres, within};
+use crate::backend::{Answer, UsageBackend};
+use crate::codec::{int, nano, text, uint};
+use crate::error::StoreError;
+use crate::usage::{UsageFilter, UsageGroup, UsageRow};
+
+/// Expression and output column. Only these constants become SQL text; values are bound.
+const fn column(group: UsageGroup) -> (&'static str, &'static str) {
+    match group {
+        UsageGroup::Day => ("to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')", "day"),
+        UsageGroup::Provider => ("provider COLLATE \"C\"", "provider_name"),
+        UsageGroup::Model => ("coalesce(model, requested_model) COLLATE \"C\"", "model_name"),
+        UsageGroup::Key => ("key_id", "key"),
+    }
+}
+
+/// Sums of `bigint` are `numeric`, which holds them all; what no `bigint` holds is the largest.
+fn sums() -> String {
+    const SUMMED: [&str; 10] = [
+        "input",
+        "cache_read",
+        "cache_write_short",
+        "cache_write_long",
+        "output",
+        "reasoning",
+        "audio_input",
+        "audio_output",
+        "images",
+        "searches",
+    ];
+    let sum = |expression: &str, name: &str| {
+        format!("least(coalesce(sum({expression}), 0), 9223372036854775807)::bigint AS {name}, ")
+    };
+    let mut sql: String = SUMMED.iter().map(|name| sum(name, name)).collect();
+    sql.push_str(&sum("cost_nano", "cost"));
+    sql.push_str(
+        "count(*) AS requests, count(*) FILTER (WHERE status >= 400) AS failed, coalesce(bool_or(estimated), false) AS \
+         estimated, count(*) FILTER (WHERE cost_nano IS NULL AND greatest(input, cache_read, cache_write_short, \
+         cache_write_long, output, images, searches) > 0) AS unpriced",
+    );
+    sql
+}
+
+impl UsageBackend for Postgres {
+    fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
+        Box::pin(within(CALL, self.sums(filter)))
+    }
+}
+
+impl Postgres {
+    async fn sums(&self, filter: &UsageFilter) -> Result<Vec<UsageRow>, StoreError> {
+        let mut groups = Vec::new();
+        for group in &filter.groups {
+            if !groups.contains(group) {
+                groups.push(*group);
+            }
+        }
+        let mut sql = String::from("SELECT ");
+        for &group in &groups {
+            let (expression, name) = column(group);
+            sql.push_str(&format!("{expression} AS {name}, "));
+        }
+        sql.push_str(&sums());
+        sql.push_str(
+            " FROM requests WHERE ($1::bigint IS NULL OR time_ms >= $1) AND ($2::bigint IS NULL OR time_ms < $2) \
+             AND ($3::uuid IS NULL OR organisation_id = $3) AND ($4::uuid IS NULL OR key_id = $4) \
+             AND ($5::text IS NULL OR provider = $5) AND ($6::text IS NULL OR coalesce(model, requested_model) = $6) \
+             AND request_id >= $7 AND request_id <= $8",
+        );
+        if !groups.is_empty() {
+            let places = (1..=groups.len()).map(|place| place.to_string()).collect::<Vec<_>>();
+            let order = places.iter().map(|place| format!("{place} NULLS FIRST")).collect::<Vec<_>>();
+            sql.push_str(&format!(" GROUP BY {} ORDER BY {}", places.join(", "), order.join(", ")));
+        }
+        let mut session = self.session().await?;
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(filter.since_ms.map(int))
+            .bind(filter.until_ms.map(int))
+            .bind(filter.organisation.map(|organisation| Uuid::from_bytes(*organisation.as_bytes())))
+            .bind(filter.key.map(|key| Uuid::from_bytes(*key.as_bytes())))
+            .bind(filter.provider.as_deref().map(text))
+            .bind(filter.model.as_deref().map(text))
+            .bind(filter.since_ms.map_or(Uuid::nil(), |since| born(since, 0)))
+            .bind(filter.until_ms.map_or(Uuid::max(), |until| born(until, 0xff)))
+            .fetch_all(&mut *session)
+            .await?;
+        session.done();
+        rows.iter().map(|row| sum(row, &groups)).collect()
+    }
+}
+
+/// The first or last id that is born at `ms`, as in SQLite: a span of time is a span of the primary key.
+fn born(ms: u64, rest: u8) -> Uuid {
+    let mut id = [rest; 16];
+    id[..6].copy_from_slice(&ms.min((1 << 48) - 1).to_be_bytes()[2..]);
+    Uuid::from_bytes(id)
+}
+
+fn sum(row: &PgRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> {
+    let count = |name: &str| uint(row.try_get(name)?, "sum");
+    let name = |group: UsageGroup| -> Result<Option<String>, StoreError> {
+        if groups.contains(&group) { Ok(row.try_get(column(group).1)?) } else { Ok(None) }
+    };
+    let key = if groups.contains(&UsageGroup::Key) {
+        let key: Uuid = row.try_get(column(UsageGroup::Key).1)?;
+        Some(KeyId::from_bytes(key.into_bytes()))
+    } else {
+        None
+    };
+    Ok(UsageRow {
+        day: name(UsageGroup::Day)?,
+        provider: name(UsageGroup::Provider)?,
+        model: name(UsageGroup::Model)?,
+        key,
+        requests: count("requests")?,
+        failed: count("failed")?,
+        usage: Usage {
+            input: count("input")?,
+            cache_read: count("cache_read")?,
+            cache_write_short: count("cache_write_short")?,
+            cache_write_long: count("cache_write_long")?,
+            output: count("output")?,
+            reasoning: count("reasoning")?,
+            audio_input: count("audio_input")?,
+            audio_output: count("audio_output")?,
+            images: count("images")?,
+            searches: count("searches")?,
+            estimated: row.try_get("estimated")?,
+        },
+        cost: nano(row.try_get("cost")?)?,
+        unpriced: count("unpriced")?,
+    })
+}

@@ -1,0 +1,172 @@
+-- The same tables as SQLite's. Times are milliseconds since the Unix epoch; money is nano-USD. Text holds no NUL, which
+-- PostgreSQL does not store: what came with one has U+FFFD in its place.
+
+CREATE TABLE organisations (
+    id          uuid    NOT NULL PRIMARY KEY,
+    name        text    NOT NULL,
+    created_ms  bigint  NOT NULL
+);
+
+-- The organisation every installation has.
+INSERT INTO organisations (id, name, created_ms) VALUES ('00000000-0000-0000-0000-000000000000', 'default', 0);
+
+CREATE TABLE teams (
+    id               uuid    NOT NULL PRIMARY KEY,
+    organisation_id  uuid    NOT NULL REFERENCES organisations (id),
+    name             text    NOT NULL,
+    created_ms       bigint  NOT NULL,
+    UNIQUE (organisation_id, name)
+);
+
+-- A sequence for each kind of thing that processes cache: a reader that remembers the last one it saw asks for what is newer.
+-- Whoever changes such a thing moves its row on first: the row's lock, held to the end of the transaction, makes revisions
+-- appear in their order.
+CREATE TABLE revisions (
+    name   text    NOT NULL PRIMARY KEY,
+    value  bigint  NOT NULL
+);
+
+INSERT INTO revisions (name, value) VALUES ('keys', 0);
+
+-- Replicas listen: they ask at once for what changed. One that was not listening asks when it comes back.
+CREATE FUNCTION portcullis_announce_revision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('portcullis', NEW.name);
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER revisions_are_announced AFTER INSERT OR UPDATE ON revisions
+    FOR EACH ROW EXECUTE FUNCTION portcullis_announce_revision();
+
+-- A key is never deleted: usage and entries name it.
+CREATE TABLE keys (
+    id                 uuid    NOT NULL PRIMARY KEY,
+    hash               bytea   NOT NULL UNIQUE CHECK (length(hash) = 32),
+    prefix             text    NOT NULL,
+    name               text    NOT NULL,
+    environment        text    NOT NULL CHECK (environment IN ('production', 'development')),
+    organisation_id    uuid    NOT NULL REFERENCES organisations (id),
+    team_id            uuid    REFERENCES teams (id),
+    created_ms         bigint  NOT NULL,
+    expires_ms         bigint,
+    revoked_ms         bigint,
+    -- JSON arrays of names; NULL allows any.
+    allowed_models     text    CHECK (allowed_models IS NULL OR allowed_models::json IS NOT NULL),
+    allowed_providers  text    CHECK (allowed_providers IS NULL OR allowed_providers::json IS NOT NULL),
+    -- A JSON array of {"name", "value"}.
+    tags               text    NOT NULL DEFAULT '[]' CHECK (tags::json IS NOT NULL),
+    -- What a request asks for that does not say so itself: the headers `x-portcullis-format` and `x-portcullis-metadata`.
+    format             text,
+    metadata           text,
+    -- The value of revisions.keys when this row last changed.
+    revision           bigint  NOT NULL
+);
+
+CREATE INDEX keys_by_prefix ON keys (prefix text_pattern_ops);
+CREATE INDEX keys_by_revision ON keys (revision);
+
+-- One row per request, denied ones too: what requests are searched and summed by. The receipt holds all else.
+-- Ids are born with `time_ms`, so a span of time is a span of the primary key.
+CREATE TABLE requests (
+    request_id         uuid     NOT NULL PRIMARY KEY,
+    time_ms            bigint   NOT NULL,
+    key_id             uuid     NOT NULL,
+    organisation_id    uuid     NOT NULL,
+    team_id            uuid,
+    environment        text     NOT NULL,
+    end_user           text,
+    requested_model    text     NOT NULL,
+    -- Who answered; NULL where nobody did.
+    provider           text,
+    model              text,
+    status             integer  NOT NULL,
+    outcome            text     NOT NULL,
+    input              bigint   NOT NULL DEFAULT 0,
+    cache_read         bigint   NOT NULL DEFAULT 0,
+    cache_write_short  bigint   NOT NULL DEFAULT 0,
+    cache_write_long   bigint   NOT NULL DEFAULT 0,
+    output             bigint   NOT NULL DEFAULT 0,
+    reasoning          bigint   NOT NULL DEFAULT 0,
+    audio_input        bigint   NOT NULL DEFAULT 0,
+    audio_output       bigint   NOT NULL DEFAULT 0,
+    images             bigint   NOT NULL DEFAULT 0,
+    searches           bigint   NOT NULL DEFAULT 0,
+    estimated          boolean  NOT NULL DEFAULT false,
+    -- NULL where the price is unknown or nothing was used.
+    cost_nano          bigint,
+    total_us           bigint   NOT NULL,
+    -- A JSON array of {"name", "value"}; NULL for none. Not `jsonb`: nothing that a client says may keep a row out.
+    tags               text,
+    -- Where the receipt stands; NULL where it was too long to keep.
+    receipt_page       bigint
+);
+
+-- Receipts of one organisation that were written together, compressed together, for each resembles the next. A receipt is
+-- found in its page by its request's id. A page goes when its youngest has expired; requests may then name a page that is
+-- not there.
+CREATE TABLE receipt_pages (
+    id               bigint  GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+    organisation_id  uuid    NOT NULL,
+    youngest_ms      bigint  NOT NULL,
+    -- A version byte and what it says. It is compressed already.
+    content          bytea   NOT NULL
+);
+
+ALTER TABLE receipt_pages ALTER COLUMN content SET STORAGE EXTERNAL;
+
+-- Append-only. One entry ends one reservation and states what was reserved; an open reservation stands in its writer's
+-- journal. A later decision on a quarantined one is a further entry with the next `step`.
+CREATE TABLE ledger_entries (
+    request_id       uuid     NOT NULL,
+    attempt          bigint   NOT NULL,
+    step             integer  NOT NULL,
+    kind             text     NOT NULL CHECK (kind IN ('settled', 'refunded', 'quarantined')),
+    key_id           uuid     NOT NULL,
+    organisation_id  uuid     NOT NULL,
+    provider         text     NOT NULL,
+    model            text     NOT NULL,
+    reserved_nano    bigint   NOT NULL CHECK (reserved_nano >= 0),
+    -- What counts as spent: the cost, 0 for a refund, all that was reserved while in quarantine.
+    amount_nano      bigint   NOT NULL CHECK (amount_nano >= 0),
+    input_nano       bigint   NOT NULL CHECK (input_nano >= 0),
+    output_nano      bigint   NOT NULL CHECK (output_nano >= 0),
+    reason           text     NOT NULL,
+    reserved_ms      bigint   NOT NULL,
+    ended_ms         bigint   NOT NULL,
+    -- The process epoch that wrote it.
+    writer           uuid     NOT NULL,
+    PRIMARY KEY (request_id, attempt, step)
+);
+
+-- For each statement, since TRUNCATE has no rows.
+CREATE FUNCTION portcullis_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% are append-only', TG_ARGV[0];
+END
+$$;
+
+CREATE TRIGGER ledger_entries_are_never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION portcullis_append_only('ledger entries');
+
+-- Turns of conversations that go on by the name of an answer, where an organisation opted in. They answer only to the key that
+-- made them. `content` is sealed (AES-256-GCM); the rest says nothing of what was said.
+CREATE TABLE conversations (
+    -- The request that made the turn.
+    turn             uuid    NOT NULL PRIMARY KEY,
+    organisation_id  uuid    NOT NULL,
+    key_id           uuid    NOT NULL,
+    -- The answer's id, as its provider minted it: of two with one name the newer is meant.
+    name             text    NOT NULL,
+    -- The turn that this one goes on from.
+    previous         uuid,
+    created_ms       bigint  NOT NULL,
+    expires_ms       bigint  NOT NULL,
+    content          bytea   NOT NULL
+);
+
+ALTER TABLE conversations ALTER COLUMN content SET STORAGE EXTERNAL;
+
+-- By the name's hash: a name may be longer than what an index of its text takes.
+CREATE INDEX conversations_by_name ON conversations (organisation_id, key_id, hashtextextended(name, 0));
+CREATE INDEX conversations_by_expiry ON conversations (expires_ms);
