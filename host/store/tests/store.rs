@@ -9,8 +9,7 @@ use std::time::Duration;
 use common::*;
 use portcullis_core::{Environment, KeyHash, KeyId, ManualClock, OrganisationId, Usage};
 use portcullis_store::{
-    Batch, Cached, KeyRefusal, LedgerOptions, NewKey, ReceiptScope, RequestRow, Settlement, Store, StoreError,
-    StoreOptions,
+    Batch, Cached, KeyRefusal, LedgerOptions, NewKey, ReceiptScope, RequestRow, Settlement, Store, StoreOptions,
 };
 
 #[tokio::test]
@@ -34,23 +33,6 @@ async fn files_are_private() {
     }
     assert!(seen >= 7, "only {seen} files");
     ledger.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("p.db");
-    drop(Store::open(&StoreOptions::at(&path)).await.unwrap());
-    drop(Store::open(&StoreOptions::at(&path)).await.unwrap());
-    execute(
-        &path,
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (999, 'from the future', 1, x'00', 0)",
-    )
-    .await
-    .unwrap();
-    let error = Store::open(&StoreOptions::at(&path)).await.err().unwrap();
-    assert!(matches!(error, StoreError::NewerSchema { found: 999, .. }), "{error}");
 }
 
 #[tokio::test]

@@ -142,7 +142,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     if newer_or_same(connection).await? {
         return Ok(());
     }
-    match migrator().run(&mut *connection).await {
+    // `run` is generic over what it acquires, in a way that no task can be spawned with.
+    match migrator().run_direct(None, &mut *connection, false).await {
         Ok(()) => Ok(()),
         // A newer program has migrated it meanwhile.
         Err(error) => Err(newer_or_same(connection).await.err().unwrap_or(error.into())),

@@ -110,7 +110,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
             return Ok(());
         }
     }
-    migrator().run(&mut *transaction).await?;
+    // `run` is generic over what it acquires, in a way that no task can be spawned with.
+    migrator().run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }

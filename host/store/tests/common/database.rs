@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use portcullis_store::{Store, StoreOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -92,6 +93,7 @@ impl Database {
     }
 
     async fn connect_sqlite(&self) -> SqliteConnection {
-        SqliteConnection::connect(self.path().to_str().unwrap()).await.unwrap()
+        let options = SqliteConnectOptions::new().filename(self.path()).create_if_missing(true);
+        SqliteConnection::connect_with(&options).await.unwrap()
     }
 }
