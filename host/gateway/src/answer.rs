@@ -1,12 +1,14 @@
 //! What a client is sent: a whole body, or a stream as it comes.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::limits::Admission;
 use crate::pipeline::{AnswerStream, RelayStream};
 
 /// A stream was cut on purpose: closing the connection is then the only way to tell a client that there is no proper end.
@@ -19,12 +21,23 @@ pub enum AnswerBody {
     Stream(Box<AnswerStream>),
     /// Bytes that nobody reads.
     Relay(Box<RelayStream>),
+    /// Of a request that limits count as under way until its last byte.
+    Counted(Box<Counted>),
+}
+
+pub struct Counted {
+    body: AnswerBody,
+    _admission: Arc<Admission>,
 }
 
 impl AnswerBody {
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         AnswerBody::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    pub(crate) fn counted(self, admission: Arc<Admission>) -> Self {
+        AnswerBody::Counted(Box::new(Counted { body: self, _admission: admission }))
     }
 }
 
@@ -37,6 +50,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Stream(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
             AnswerBody::Relay(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
+            AnswerBody::Counted(counted) => Pin::new(&mut counted.body).poll_frame(cx),
         }
     }
 
@@ -44,6 +58,7 @@ impl Body for AnswerBody {
         match self {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Stream(_) | AnswerBody::Relay(_) => false,
+            AnswerBody::Counted(counted) => counted.body.is_end_stream(),
         }
     }
 
@@ -51,6 +66,7 @@ impl Body for AnswerBody {
         match self {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             AnswerBody::Stream(_) | AnswerBody::Relay(_) => SizeHint::default(),
+            AnswerBody::Counted(counted) => counted.body.size_hint(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod media;
 mod plugin;
 mod pricing;
 mod provider;
+mod rates;
 mod routing;
 mod secret;
 mod server;
@@ -36,6 +37,7 @@ pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, Plu
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
 pub use provider::{AuthScheme, ProviderConfig};
+pub use rates::{LimitConfig, TiersConfig};
 pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::ServerConfig;
@@ -50,6 +52,11 @@ pub struct Config {
     pub server: ServerConfig,
     /// Sizes and times that bound a request.
     pub limits: LimitsConfig,
+    /// The limits of keys by their tier: `[tiers.free]`.
+    #[serde(deserialize_with = "TiersConfig::deserialize_over_defaults")]
+    pub tiers: TiersConfig,
+    /// Limits besides those of keys and tiers: `[[limit]]`.
+    pub limit: Vec<LimitConfig>,
     /// The database.
     pub store: StoreConfig,
     /// Where plugins are and how they are watched.
@@ -109,6 +116,7 @@ impl Config {
         if let Some(key) = &mut self.conversations.key {
             key.resolve("conversations.key", environment)?;
         }
+        rates::check(&self.limit)?;
         self.conversations.check()?;
         self.media.check()?;
         self.catalogue.read()?;

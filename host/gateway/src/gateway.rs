@@ -10,6 +10,7 @@ use portcullis_store::{Conversations, KeyCache, Ledger};
 
 use crate::catalog::HealthRegistry;
 use crate::config::Config;
+use crate::limits::Limiter;
 use crate::observing::Notices;
 use crate::snapshot::Snapshot;
 use crate::upstream::Pool;
@@ -20,6 +21,7 @@ pub struct Gateway {
     /// The two inputs of a snapshot: a change of either builds a new one from both, one change at a time.
     inputs: Mutex<Inputs>,
     health: HealthRegistry,
+    pub(crate) limiter: Limiter,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<KeyCache>,
     pub(crate) ledger: Ledger,
@@ -55,6 +57,7 @@ impl Gateway {
             current: ArcSwap::from_pointee(snapshot),
             inputs: Mutex::new(Inputs { config, plugins: Vec::new() }),
             health,
+            limiter: Limiter::default(),
             pool: Arc::new(Pool::default()),
             keys: parts.keys,
             ledger: parts.ledger,
@@ -131,8 +134,9 @@ impl Gateway {
         }
     }
 
-    /// Closes upstream connections that have waited too long. To be called every few seconds.
+    /// Closes upstream connections that have waited too long, and forgets what limits no longer count. To be called every few seconds.
     pub fn trim(&self) {
+        self.limiter.sweep(self.clock.now_ms());
         self.pool.trim();
     }
 }

@@ -15,6 +15,7 @@ mod endpoint;
 mod gateway;
 mod inbound;
 mod kept;
+mod limits;
 mod media;
 mod models;
 mod observing;

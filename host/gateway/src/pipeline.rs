@@ -10,6 +10,7 @@ mod exchange;
 mod facts;
 mod failure;
 mod guard;
+mod limits;
 mod media;
 mod money;
 mod payload;
@@ -25,7 +26,7 @@ mod translate;
 mod usage;
 mod whole;
 
-pub(crate) use chat::{Unread, serve, unread};
+pub(crate) use chat::{Unread, denied, serve, unread};
 pub(crate) use continuation::unavailable;
 pub(crate) use exchange::{Arrival, Exchange};
 pub(crate) use failure::{Stop, wire_error};

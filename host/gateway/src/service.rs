@@ -1,6 +1,6 @@
 //! From a request's head to whoever serves it: the gateway's own routes, then the dialects'.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,8 @@ use portcullis_store::{Cached, KeyRecord};
 
 use crate::answer::{self, AnswerBody};
 use crate::inbound::{self, Refusal};
-use crate::pipeline::{Arrival, Unread, serve as run, unread, wire_error};
+use crate::limits::{self, Admission, Caller, Denied, Family};
+use crate::pipeline::{Arrival, Unread, denied, serve as run, unread, wire_error};
 use crate::route::{Matched, NoRoute, Route, RouteTable};
 use crate::snapshot::Snapshot;
 use crate::{Gateway, auth, kept, models, receipts};
@@ -71,12 +72,62 @@ async fn respond(
     if auth::complete(&mut parts.headers, &key.defaults) {
         found = Found::of(&head.snapshot.routes, &parts);
     }
+    let family = found.family();
+    let admitted = gateway.limiter.admit(&head.snapshot.limits, &Caller::of(&key, peer.ip()), now);
+    let (admission, told) = match &admitted {
+        Ok(admission) => (admission.clone(), None),
+        Err(Denied::Refused(refused)) => (None, Some(refused.standings.clone())),
+        Err(Denied::Tier(unknown)) => {
+            tracing::error!(key = %key.id, %unknown, "a key's requests are refused");
+            (None, None)
+        }
+    };
+    let clock = Arc::clone(&gateway.clock);
+    let asked = Asked { parts, body, found, key, address: peer.ip(), admitted, correlation, started };
+    let mut response = answered(gateway, head, asked).await;
+    // As they stand now, after a whole answer was settled.
+    let standings = told.or_else(|| admission.as_ref().map(|admission| admission.standings(now.max(clock.now_ms()))));
+    if let Some(standings) = standings {
+        limits::take_off(response.headers_mut());
+        limits::put_on(response.headers_mut(), &standings, family, now);
+    }
+    match admission {
+        Some(admission) => response.map(|body| body.counted(admission)),
+        None => response,
+    }
+}
+
+/// A request whose caller is known.
+struct Asked {
+    parts: Parts,
+    body: Incoming,
+    found: Found,
+    key: Arc<KeyRecord>,
+    address: IpAddr,
+    admitted: Result<Option<Arc<Admission>>, Denied>,
+    correlation: HeaderValue,
+    started: Instant,
+}
+
+async fn answered(gateway: Arc<Gateway>, head: Head, asked: Asked) -> Response<AnswerBody> {
+    let Asked { parts, body, found, key, address, admitted, correlation, started } = asked;
+    let (now, request_id) = (head.now, head.request_id);
     let Found { matched, below, dialect } = found;
     let fail = |refusal: Refusal| {
         let code = refusal.failure.code.as_deref().unwrap_or("");
         tracing::info!(request_id = %request_id, key = %key.id, code, "a request was refused");
         head.fail(dialect.as_ref(), &refusal)
     };
+    let (admission, refused) = match admitted {
+        Ok(admission) => (admission, None),
+        Err(denied) => (None, Some(denied)),
+    };
+    // A request that a route is found for leaves a receipt, below.
+    if let Some(refused) = &refused
+        && !matches!(&matched, Ok(Matched { route, .. }) if &*route.operation != "models")
+    {
+        return fail(refused.failure().into());
+    }
     if let Some(id) = parts.uri.path().strip_prefix("/v1/receipts/")
         && parts.method == Method::GET
     {
@@ -104,6 +155,8 @@ async fn respond(
         snapshot,
         route,
         key,
+        address,
+        admission,
         request_id,
         correlation,
         now,
@@ -112,6 +165,9 @@ async fn respond(
         path: pairs(parameters),
         query: pairs(query),
     };
+    if let Some(refused) = refused {
+        return denied(arrival, &refused);
+    }
     let limits = &arrival.snapshot.config.limits;
     match inbound::read(&arrival.headers, body, limits.request_bytes, limits.client_idle()).await {
         Ok(bytes) => run(arrival, bytes).await,
@@ -147,6 +203,15 @@ impl Below {
 }
 
 impl Found {
+    /// Which headers the client looks for.
+    fn family(&self) -> Family {
+        let route = match (&self.matched, &self.below) {
+            (Ok(Matched { route, .. }) | Err(NoRoute::OtherMethod(route)), _) => Some(route),
+            (Err(NoRoute::Unknown), below) => below.as_ref().map(|below| &below.route),
+        };
+        Family::of(route.map_or("", |route| &route.format))
+    }
+
     fn of(routes: &RouteTable, parts: &Parts) -> Self {
         let path = parts.uri.path();
         let matched = routes.find(&parts.method, &parts.uri, &parts.headers);

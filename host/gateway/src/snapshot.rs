@@ -6,6 +6,7 @@ use portcullis_runtime::{Plugin, Role};
 
 use crate::catalog::{Catalog, HealthRegistry};
 use crate::config::{Config, ScopeConfig};
+use crate::limits::Book;
 use crate::route::RouteTable;
 use crate::upstream::{Health, HealthSettings};
 
@@ -13,6 +14,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     pub routes: Arc<RouteTable>,
     pub catalog: Arc<Catalog>,
+    pub(crate) limits: Book,
     pub policies: Vec<Stage>,
     pub guards: Vec<Stage>,
     /// The router that decides: the first by order.
@@ -68,6 +70,7 @@ impl Snapshot {
                     former.map(|former| &*former.catalog),
                 )?),
             },
+            limits: Book::new(&config.tiers, &config.limit),
             policies: stages(Role::Policy),
             guards: stages(Role::Guard),
             router: with(Role::Router).next().cloned(),

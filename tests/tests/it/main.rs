@@ -11,6 +11,7 @@ mod gemini;
 mod guard;
 mod http;
 mod keys;
+mod limits;
 mod media;
 mod newcomer;
 mod observers;

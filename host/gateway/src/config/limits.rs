@@ -27,6 +27,8 @@ pub struct LimitsConfig {
     pub keep_alive_ms: u64,
     /// Connections from clients at once. Default 20,000.
     pub connections: usize,
+    /// Output tokens that token limits set aside for an answer to a request that names no limit of its own. Default 1,024.
+    pub assumed_output_tokens: u32,
     /// What to do where a guard would have to hold more than 4 KB or 2 s of a stream: `redact` (default) or `abort`.
     pub guard_overflow: GuardOverflow,
 }
@@ -76,6 +78,7 @@ impl Default for LimitsConfig {
             upstream_idle_ms: 120_000,
             keep_alive_ms: 15_000,
             connections: 20_000,
+            assumed_output_tokens: 1_024,
             guard_overflow: GuardOverflow::Redact,
         }
     }

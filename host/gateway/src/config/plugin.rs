@@ -141,6 +141,11 @@ impl PluginConfig {
 }
 
 impl ScopeConfig {
+    /// Whether it asks for no caller in particular.
+    pub fn is_everybody(&self) -> bool {
+        self.organisations.is_empty() && self.teams.is_empty() && self.environments.is_empty() && self.keys.is_empty()
+    }
+
     /// Whether a request of this caller for this model is within the scope.
     pub fn covers(&self, organisation: &str, team: Option<&str>, environment: &str, key: &str, model: &str) -> bool {
         let named = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);

@@ -75,6 +75,7 @@ impl Running {
         }
         let Outbound { request, endpoint, strip_usage, stream_usage } =
             exchange.build_request(inbound, &offer, &endpoint)?;
+        exchange.enter_target(&offer, choices)?;
         let held = exchange.reserve(&offer, number, worst)?;
         exchange.record.attempts.push(receipt::Attempt {
             number,

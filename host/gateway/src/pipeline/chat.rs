@@ -15,6 +15,7 @@ use super::record::Outcome;
 use super::{Arrival, Exchange, Stop};
 use crate::answer::AnswerBody;
 use crate::catalog::Offer;
+use crate::limits::Denied;
 use crate::utf8::utf8;
 
 /// What is sent on: the client's body after the guards, and its decoded form where somebody needed it.
@@ -43,6 +44,9 @@ pub(crate) async fn serve(arrival: Arrival, body: Bytes) -> Response<AnswerBody>
         Err(failure) => return unread(arrival, Unread { failure, status: None, body_bytes }),
     };
     let mut exchange = Exchange::new(arrival, facts);
+    if let Err(stop) = exchange.reserve_tokens(&inbound.body) {
+        return end(exchange, &stop);
+    }
     let route = Arc::clone(&exchange.route);
     // Of what the client itself says: what was said before was looked at then.
     exchange.names_shared = route.conversation.shared.named(&inbound.body).map(str::to_owned);
@@ -77,14 +81,20 @@ pub(crate) fn unread(arrival: Arrival, why: Unread) -> Response<AnswerBody> {
     end(exchange, &Stop { status, ..Stop::failed(why.failure) })
 }
 
+/// Refuses a request that a limit stops before it was read.
+pub(crate) fn denied(arrival: Arrival, why: &Denied) -> Response<AnswerBody> {
+    let exchange = Exchange::new(arrival, Facts::unread(0));
+    end(exchange, &Stop::denied(why))
+}
+
 /// Answers with an error and enters the request.
 fn end(mut exchange: Box<Exchange>, stop: &Stop) -> Response<AnswerBody> {
     let response = exchange.refuse(stop);
-    exchange.enter(Outcome {
-        status: response.status().as_u16(),
-        code: stop.outcome,
-        failure: Some(stop.failure.clone()),
-    });
+    let mut failure = stop.failure.clone();
+    if stop.reason.is_some() {
+        failure.code.clone_from(&stop.reason);
+    }
+    exchange.enter(Outcome { status: response.status().as_u16(), code: stop.outcome, failure: Some(failure) });
     response
 }
 
@@ -102,7 +112,7 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
             // A policy leaves this target out.
             Ok(None) => continue,
             // Another provider may have what this one lacks.
-            Err(stop) if stop.failure.kind == types::FailureKind::UnsupportedFeature => {
+            Err(stop) if stop.failure.kind == types::FailureKind::UnsupportedFeature || stop.is_of_a_target() => {
                 last = Some(stop);
                 continue;
             }
@@ -115,6 +125,7 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
             Attempted::Answered(response) => return response,
             Attempted::Failed { exchange: back, stop, retry } => {
                 exchange = back;
+                exchange.leave_target();
                 if !retry {
                     return end(exchange, &stop);
                 }

@@ -1,5 +1,6 @@
 //! One request and everything that is known of it, from its head to its receipt.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,11 @@ use portcullis_store::KeyRecord;
 
 use super::continuation::{Asked, OpenTurn};
 use super::facts::Facts;
+use super::limits::Spent;
 use super::record::Record;
 use crate::Gateway;
 use crate::answer::AnswerBody;
+use crate::limits::Admission;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
 
@@ -23,6 +26,9 @@ pub(crate) struct Arrival {
     pub snapshot: Arc<Snapshot>,
     pub route: Arc<Route>,
     pub key: Arc<KeyRecord>,
+    pub address: IpAddr,
+    /// What the request holds of its limits, where any hold for it.
+    pub admission: Option<Arc<Admission>>,
     pub request_id: RequestId,
     /// What `x-request-id` of the answer says: the client's own, or ours.
     pub correlation: HeaderValue,
@@ -39,6 +45,9 @@ pub(crate) struct Exchange {
     pub snapshot: Arc<Snapshot>,
     pub route: Arc<Route>,
     pub key: Arc<KeyRecord>,
+    pub address: IpAddr,
+    pub admission: Option<Arc<Admission>>,
+    pub(super) spent: Spent,
     pub request_id: RequestId,
     pub correlation: HeaderValue,
     pub headers: HeaderMap,
@@ -69,8 +78,21 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub fn new(arrival: Arrival, facts: Facts) -> Box<Self> {
-        let Arrival { gateway, snapshot, route, key, request_id, correlation, now, started, headers, path, query } =
-            arrival;
+        let Arrival {
+            gateway,
+            snapshot,
+            route,
+            key,
+            address,
+            admission,
+            request_id,
+            correlation,
+            now,
+            started,
+            headers,
+            path,
+            query,
+        } = arrival;
         let context = types::Context {
             now,
             seed: facts.seed,
@@ -102,6 +124,9 @@ impl Exchange {
             snapshot,
             route,
             key,
+            address,
+            admission,
+            spent: Spent::default(),
             request_id,
             correlation,
             headers,

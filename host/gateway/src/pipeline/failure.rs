@@ -21,11 +21,13 @@ pub(crate) struct Stop {
     pub status: Option<u16>,
     /// For the receipt: `denied`, `blocked`, `failed`.
     pub outcome: &'static str,
+    /// For the receipt, where it says more than the failure's code does.
+    pub reason: Option<String>,
 }
 
 impl Stop {
     pub fn failed(failure: Failure) -> Self {
-        Stop { failure, status: None, outcome: "failed" }
+        Stop { failure, status: None, outcome: "failed", reason: None }
     }
 
     pub fn of(kind: types::FailureKind, code: &str, message: impl Into<String>) -> Self {

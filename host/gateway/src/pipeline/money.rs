@@ -137,6 +137,7 @@ impl Exchange {
                 settled(attempt, ended, cost.map(|cost| cost.total));
             }
         }
+        self.spent.used(usage.total());
         self.record.usage = Some(usage);
         self.record.cost = line;
     }
@@ -154,6 +155,7 @@ impl Exchange {
     /// Nobody knows whether the provider generated anything.
     pub(super) fn quarantine(&mut self, held: &mut Held, reason: &'static str) {
         if let Some(reservation) = held.reservation.take() {
+            self.spent.unsure();
             self.told(reservation.quarantine(reason));
             if let Some(attempt) = self.record.attempts.last_mut() {
                 settled(attempt, "quarantined", None);

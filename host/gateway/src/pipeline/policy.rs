@@ -190,7 +190,12 @@ fn denied(denial: portcullis_runtime::contract::policy::Denial) -> Stop {
         param: None,
         retry_after: None,
     };
-    Stop { failure, status: (400..500).contains(&denial.status).then_some(denial.status), outcome: "denied" }
+    Stop {
+        failure,
+        status: (400..500).contains(&denial.status).then_some(denial.status),
+        outcome: "denied",
+        reason: None,
+    }
 }
 
 fn code_of(verdict: &Verdict) -> String {

@@ -136,6 +136,7 @@ impl Exchange {
         self.release_plugins();
         let record = std::mem::take(&mut self.record);
         self.record.entered = true;
+        self.settle_limits();
         let elapsed = self.started.elapsed();
         let total_us = micros(elapsed);
         let usage = record.usage;
