@@ -86,6 +86,7 @@ impl Running {
         let drained = self.server.drain(within).await;
         self.plugins.shutdown();
         self.observing.stop().await;
+        self.gateway.flush_traces().await;
         if let Err(error) = self.ledger.close().await {
             tracing::error!(%error, "the ledger was not written to its end; the next start does");
         }

@@ -178,6 +178,10 @@ impl Catalog {
         offers
     }
 
+    pub fn connection(&self, name: &str) -> Option<&Arc<Connection>> {
+        self.connections.get(name)
+    }
+
     pub fn has_connection(&self, name: &str) -> bool {
         self.connections.contains_key(name)
     }

@@ -2,6 +2,7 @@
 //!
 //! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
 
+mod admin;
 mod catalogue;
 mod conversations;
 mod credential;
@@ -16,6 +17,7 @@ mod routing;
 mod secret;
 mod server;
 mod store;
+mod telemetry;
 pub mod watch;
 mod webhook;
 
@@ -24,6 +26,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use admin::AdminConfig;
 pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueTier,
     overlaid,
@@ -42,6 +45,7 @@ pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::ServerConfig;
 pub use store::StoreConfig;
+pub use telemetry::TelemetryConfig;
 pub use webhook::WebhookConfig;
 
 /// The whole file.
@@ -50,6 +54,10 @@ pub use webhook::WebhookConfig;
 pub struct Config {
     /// Where and how the gateway listens.
     pub server: ServerConfig,
+    /// The admin API, metrics and health in detail.
+    pub admin: AdminConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// Sizes and times that bound a request.
     pub limits: LimitsConfig,
     /// The limits of keys by their tier: `[tiers.free]`.
@@ -119,6 +127,8 @@ impl Config {
         rates::check(&self.limit)?;
         self.conversations.check()?;
         self.media.check()?;
+        self.admin.check()?;
+        self.telemetry.resolve(environment)?;
         self.catalogue.read()?;
         Ok(self)
     }

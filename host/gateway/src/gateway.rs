@@ -11,8 +11,10 @@ use portcullis_store::{Conversations, KeyCache, Ledger};
 use crate::catalog::HealthRegistry;
 use crate::config::Config;
 use crate::limits::Limiter;
+use crate::metrics::Metrics;
 use crate::observing::Notices;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 
 /// What every request shares.
@@ -27,6 +29,9 @@ pub struct Gateway {
     pub(crate) ledger: Ledger,
     pub(crate) conversations: Conversations,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Where the operator wants traces.
+    pub(crate) telemetry: Option<Arc<Telemetry>>,
     /// Set while somebody tells observers.
     notices: OnceLock<Notices>,
 }
@@ -48,10 +53,12 @@ impl Gateway {
     /// A gateway without plugins: they come by [`publish`](Self::publish).
     ///
     /// # Errors
-    /// A sentence for the operator when the configuration contradicts itself.
+    /// A sentence for the operator when the configuration contradicts itself; with `telemetry.endpoint`, also outside of an async
+    /// runtime.
     pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, String> {
         let config = Arc::new(config);
         let health = HealthRegistry::default();
+        let telemetry = Telemetry::start(&config.telemetry)?;
         let snapshot = Snapshot::build(Arc::clone(&config), &[], &health, None)?;
         Ok(Arc::new(Gateway {
             current: ArcSwap::from_pointee(snapshot),
@@ -63,6 +70,8 @@ impl Gateway {
             ledger: parts.ledger,
             conversations: parts.conversations,
             clock: parts.clock,
+            metrics: Metrics::default(),
+            telemetry,
             notices: OnceLock::new(),
         }))
     }
@@ -79,7 +88,9 @@ impl Gateway {
     pub fn publish(&self, plugins: &[Arc<Plugin>]) -> Result<(), String> {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let former = self.snapshot();
-        let snapshot = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health, Some(&former))?;
+        let built = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health, Some(&former));
+        self.metrics.counts.swaps.add(applied(&built));
+        let snapshot = built?;
         inputs.plugins = plugins.to_vec();
         self.current.store(Arc::new(snapshot));
         Ok(())
@@ -102,7 +113,9 @@ impl Gateway {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Arc::new(config);
         let former = self.snapshot();
-        let snapshot = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health, Some(&former))?;
+        let built = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health, Some(&former));
+        self.metrics.counts.reloads.add(applied(&built));
+        let snapshot = built?;
         inputs.config = config;
         self.current.store(Arc::new(snapshot));
         Ok(())
@@ -134,11 +147,22 @@ impl Gateway {
         }
     }
 
+    /// Sends the traces that wait. To be called once, when nothing is served any more.
+    pub async fn flush_traces(&self) {
+        if let Some(telemetry) = &self.telemetry {
+            Arc::clone(telemetry).stop().await;
+        }
+    }
+
     /// Closes upstream connections that have waited too long, and forgets what limits no longer count. To be called every few seconds.
     pub fn trim(&self) {
         self.limiter.sweep(self.clock.now_ms());
         self.pool.trim();
     }
+}
+
+fn applied<T, E>(result: &Result<T, E>) -> &'static str {
+    if result.is_ok() { "applied" } else { "refused" }
 }
 
 /// Where the operator's file is looked for when no path is given.

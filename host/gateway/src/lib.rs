@@ -17,6 +17,8 @@ mod inbound;
 mod kept;
 mod limits;
 mod media;
+#[allow(dead_code, unused_imports, reason = "the admin API shows them")]
+mod metrics;
 mod models;
 mod observing;
 mod pipeline;
@@ -26,6 +28,7 @@ pub mod server;
 mod service;
 mod shared_objects;
 mod snapshot;
+mod telemetry;
 mod text_map;
 mod upstream;
 mod utf8;

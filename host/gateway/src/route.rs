@@ -50,6 +50,8 @@ pub struct Route {
     pub name: String,
     pub operation: Name,
     pub method: Method,
+    /// As the dialect declares it.
+    pub path: String,
     template: Vec<Segment>,
     /// The whole path where it has no parameter.
     literal: Option<String>,
@@ -235,6 +237,7 @@ impl Route {
             plugin: Arc::clone(plugin),
             name: route.name.clone(),
             operation: route.operation.as_str().into(),
+            path: route.path.clone(),
             method: route.method.parse().map_err(|error| problem("method", &error))?,
             literal: literal(&template),
             template,

@@ -62,6 +62,7 @@ async fn respond(
     let key = match authenticate(&gateway, &parts.headers, now).await {
         Ok(key) => key,
         Err(failure) => {
+            gateway.metrics.counts.unauthenticated.add(unauthenticated(&failure));
             tracing::info!(
                 request_id = %request_id, %peer, code = failure.code.as_deref().unwrap_or(""), "a request was not authenticated"
             );
@@ -301,6 +302,12 @@ async fn authenticate(gateway: &Gateway, headers: &HeaderMap, now: u64) -> Resul
         })?,
     };
     found.map_err(|_| refused("invalid_api_key", "The API key is not valid."))
+}
+
+/// Why, for the metrics: one of the words above.
+fn unauthenticated(failure: &Failure) -> &'static str {
+    const CODES: [&str; 3] = ["missing_api_key", "invalid_api_key", "keys_unavailable"];
+    CODES.into_iter().find(|&code| failure.code.as_deref() == Some(code)).unwrap_or("other")
 }
 
 fn unknown_route(parts: &Parts, why: &NoRoute) -> Refusal {

@@ -98,6 +98,19 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Every code of [`code`](CallError::code).
+    pub const CODES: [&'static str; 9] = [
+        "trapped",
+        "guest-deadline",
+        "wall-deadline",
+        "memory",
+        "instantiation",
+        "exhausted",
+        "state-too-large",
+        "not-a-role",
+        "held",
+    ];
+
     /// A stable code for receipts and metrics.
     pub fn code(&self) -> &'static str {
         match self {

@@ -19,6 +19,7 @@ use crate::answer::AnswerBody;
 use crate::limits::Admission;
 use crate::route::Route;
 use crate::snapshot::Snapshot;
+use crate::telemetry::Trace;
 
 /// What is known of a request once its head was read and its key found.
 pub(crate) struct Arrival {
@@ -59,6 +60,8 @@ pub(crate) struct Exchange {
     /// The policies' output limit for the attempt at hand, tokens.
     pub attempt_output_limit: Option<u32>,
     pub record: Record,
+    /// Where somebody wants to know.
+    pub trace: Option<Box<Trace>>,
     /// What policies see, once one was asked.
     pub subject: Option<Arc<policy::Subject>>,
     /// What the dialect's answers repeat of the request.
@@ -119,6 +122,8 @@ impl Exchange {
             guards: Vec::new(),
             tags: Vec::new(),
         };
+        gateway.metrics.begin(facts.stream);
+        let trace = Trace::begin(&headers, &snapshot.config.telemetry, gateway.telemetry.is_some());
         Box::new(Exchange {
             gateway,
             snapshot,
@@ -137,6 +142,7 @@ impl Exchange {
             constraints,
             attempt_output_limit: None,
             record: Record::default(),
+            trace,
             subject: None,
             echo: Vec::new(),
             turn: None,

@@ -11,6 +11,8 @@ use portcullis_runtime::{CallError, Plugin};
 
 use super::Exchange;
 use super::failure::kind_of;
+use crate::catalog::Connection;
+use crate::telemetry::Target;
 
 #[derive(Default)]
 pub(crate) struct Record {
@@ -180,8 +182,14 @@ impl Exchange {
                 .map(|tag| receipt::Tag { name: tag.name, value: tag.value })
                 .collect(),
         };
+        self.gateway.metrics.record(&receipt, |model| self.snapshot.catalog.knows(model));
         if let Err(error) = self.gateway.ledger.record(&receipt) {
+            self.gateway.metrics.counts.lost_records.add();
             tracing::error!(request_id = %self.context.request_id, %error, "a request's record was lost");
+        }
+        if let (Some(trace), Some(telemetry)) = (&self.trace, &self.gateway.telemetry) {
+            let target = |name: &str| self.snapshot.catalog.connection(name).map(target);
+            telemetry.finish(trace, self.route.method.as_str(), &self.route.path, &receipt, target);
         }
         self.gateway.notify(&self.snapshot, receipt);
     }
@@ -209,6 +217,11 @@ fn plugin_call(line: &PluginLine) -> receipt::PluginCall {
         micros: micros(line.spent),
         calls: line.calls,
     }
+}
+
+fn target(connection: &Arc<Connection>) -> Target {
+    let address = &connection.address;
+    Target { plugin: connection.plugin.name().to_owned(), host: address.host.clone(), port: address.port }
 }
 
 /// A plugin's names as receipts hold them.

@@ -300,6 +300,10 @@ impl Exchange {
                 _ => return Err(self.broken_plugin(offer, "it set a header that it does not declare")),
             }
         }
+        if let Some(trace) = &self.trace {
+            // This attempt is entered once it is built.
+            trace.put_on(&mut headers, u32::try_from(self.record.attempts.len()).map_or(u32::MAX, |before| before + 1));
+        }
         let mut keyed = String::new();
         let path = match &offer.connection.credential {
             Credential::Header(name, value) => {

@@ -33,6 +33,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAd
         tracing::debug!(%error, %peer, "a client's connection went before it began");
         return;
     }
+    let _counted = Counted::new(&gateway);
     let activity = Activity::new();
     let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
     let limits = gateway.snapshot().config.limits.clone();
@@ -68,6 +69,22 @@ pub(super) async fn run(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAd
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// An open connection, in the metrics.
+struct Counted(Arc<Gateway>);
+
+impl Counted {
+    fn new(gateway: &Arc<Gateway>) -> Self {
+        gateway.metrics.counts.accepted.add();
+        Counted(Arc::clone(gateway))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.counts.closed.add();
     }
 }
 
