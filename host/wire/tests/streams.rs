@@ -86,6 +86,18 @@ fn details() -> Arc<TextMap> {
     Arc::new(TextMap::new(&spec).expect("patterns"))
 }
 
+/// Events as OpenAI's Responses have them: numbered.
+fn numbered() -> Arc<TextMap> {
+    let ends: &[(&str, Option<&str>, &[&str])] = &[("/text", None, &["/output_index"])];
+    let spec = TextMapSpec {
+        opaque: strings(&["/type"]),
+        channels: vec![channel("/delta", TextKind::Text, &["/output_index"], ends)],
+        counters: strings(&["/sequence_number"]),
+        ..TextMapSpec::default()
+    };
+    Arc::new(TextMap::new(&spec).expect("patterns"))
+}
+
 /// A guard that masks one word and holds what may become it.
 fn inspect(texts: &[Text], mask: &str) -> (Vec<Finding>, Vec<Hold>) {
     let (mut findings, mut holds) = (Vec::new(), Vec::new());
@@ -313,6 +325,45 @@ proptest! {
                 prop_assert_eq!(&found[index], &texts[index].replace(SECRET, "[é\"]"));
                 prop_assert_eq!(signature.is_empty(), texts[index].contains(SECRET));
             }
+        }
+        if !texts.iter().any(|text| text.contains('S')) {
+            prop_assert_eq!(out, wire);
+        }
+    }
+
+    #[test]
+    fn numbers_of_frames_go_on_increasing(
+        texts in prop::collection::vec(risky_text(), 1..4), first in 0..3_u64, seed in any::<u64>(), ended in any::<bool>(),
+    ) {
+        let choices = &mut Choices(seed);
+        let mut wire = String::new();
+        let mut queues: Vec<_> = texts.iter().map(|text| pieces(text, choices).into_iter()).collect();
+        let mut open: Vec<usize> = (0..texts.len()).collect();
+        let mut number = first;
+        while !open.is_empty() {
+            let at = choices.below(open.len() as u64) as usize;
+            let index = open[at];
+            if let Some(piece) = queues[index].next() {
+                let piece = quote(&piece, choices);
+                wire.push_str(&format!("data: {{\"type\":\"d\",\"sequence_number\":{number},\"output_index\":{index},\"delta\":{piece}}}\n\n"));
+            } else {
+                open.remove(at);
+                // Without it, the end of the stream is what ends the text.
+                if !ended { continue; }
+                wire.push_str(&format!("data: {{\"type\":\"e\",\"output_index\":{index},\"text\":\"\",\"sequence_number\" : {number} }}\n\n"));
+            }
+            number += 1;
+        }
+        let out = guarded(numbered(), &wire, "[é\"]", choices);
+        let mut found = vec![String::new(); texts.len()];
+        for (at, frame) in frames(&out).iter().enumerate() {
+            let data: Value = serde_json::from_str(frame.data()).expect("JSON");
+            prop_assert_eq!(data["sequence_number"].as_u64(), Some(first + at as u64), "{}", out);
+            let index = data["output_index"].as_u64().expect("index") as usize;
+            found[index].push_str(data["delta"].as_str().unwrap_or_default());
+        }
+        for (found, text) in found.iter().zip(&texts) {
+            prop_assert_eq!(found, &text.replace(SECRET, "[é\"]"));
         }
         if !texts.iter().any(|text| text.contains('S')) {
             prop_assert_eq!(out, wire);

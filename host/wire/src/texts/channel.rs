@@ -8,6 +8,7 @@ use crate::framing::Frame;
 use crate::json::{Edits, Pointer, locate, members, quote, unescape};
 
 use super::arguments::{Lexed, Mode};
+use super::counter::Counter;
 use super::derived::emptied;
 use super::findings::replaced;
 use super::{PlaceKind, Text};
@@ -61,7 +62,7 @@ impl Channel {
     }
 
     /// Replaces what is held, all but a token cut at its end, and gives it out.
-    pub(super) fn redact(&mut self, replacement: &str, context: usize) -> Option<Bytes> {
+    pub(super) fn redact(&mut self, replacement: &str, context: usize, counter: &mut Counter) -> Option<Bytes> {
         if self.held.is_empty() {
             return None;
         }
@@ -72,7 +73,7 @@ impl Channel {
         let text = emitted(&source, &splices, 0, end);
         self.advance(&source, end);
         self.remember(replacement, context);
-        self.template.as_ref().filter(|_| end > 0).map(|template| template.render(&text))
+        self.template.as_ref().filter(|_| end > 0).map(|template| template.render(&text, counter.add()))
     }
 
     fn advance(&mut self, source: &str, end: usize) {
@@ -164,6 +165,19 @@ pub(super) struct Run {
     pub(super) changed: bool,
 }
 
+/// A frame to be added: the template with this text.
+#[derive(Debug)]
+pub(super) struct Added {
+    template: Template,
+    text: String,
+}
+
+impl Added {
+    pub(super) fn render(&self, counter: &mut Counter) -> Bytes {
+        self.template.render(&self.text, counter.add())
+    }
+}
+
 /// A piece's new text.
 pub(super) struct Change {
     pub(super) piece: usize,
@@ -237,7 +251,7 @@ impl Run {
         replacements: &[(Range<usize>, &str)],
         hold: Option<usize>,
         context: usize,
-    ) -> (Vec<Change>, Option<Bytes>) {
+    ) -> (Vec<Change>, Option<Added>) {
         if !self.is_due() {
             self.channel.held = std::mem::take(&mut self.source);
             return (Vec::new(), None);
@@ -258,13 +272,12 @@ impl Run {
         end = end.max(splices.last().map_or(0, |(range, _)| range.end));
         let seen = replaced(&content[..keep], own);
         let changes = self.changes(&splices, end);
-        let flushed = match &self.channel.template {
-            Some(template) if self.pieces.is_empty() => {
-                let text = emitted(&self.source, &splices, 0, end);
-                if text.is_empty() { None } else { Some(template.render(&text)) }
-            }
-            _ => None,
-        };
+        // Where no piece of it came it is at its end, and needs its template no more.
+        let template = if self.pieces.is_empty() { self.channel.template.take() } else { None };
+        let flushed = template.and_then(|template| {
+            let text = emitted(&self.source, &splices, 0, end);
+            (!text.is_empty()).then_some(Added { template, text })
+        });
         self.channel.remember(&seen, context);
         let source = std::mem::take(&mut self.source);
         self.channel.advance(&source, end);
@@ -314,12 +327,15 @@ pub(super) struct Template {
     pub(super) derived: Vec<Range<usize>>,
     /// Where values of the key start.
     pub(super) keys: Vec<usize>,
+    /// The frame's number in the stream.
+    pub(super) counter: Option<Range<usize>>,
     /// The depth of the outermost list on the way to the text.
     pub(super) list: Option<usize>,
 }
 
 impl Template {
-    pub(super) fn render(&self, text: &str) -> Bytes {
+    /// `number` is the new frame's in the stream.
+    pub(super) fn render(&self, text: &str, number: Option<String>) -> Bytes {
         let data = self.frame.data();
         let mut edits = Edits::new();
         edits.cover(self.range.clone(), &quote(text));
@@ -328,6 +344,9 @@ impl Template {
         }
         for range in &self.derived {
             edits.cover(range.clone(), emptied(data, range));
+        }
+        if let (Some(range), Some(number)) = (&self.counter, number) {
+            edits.cover(range.clone(), &number);
         }
         self.drop_said(data, &mut edits);
         self.frame.with_data(&edits.apply(data))

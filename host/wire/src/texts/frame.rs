@@ -133,6 +133,11 @@ impl<'m> FrameRead<'m> {
         })
     }
 
+    /// Where the number stands by which the protocol counts this frame.
+    pub(super) fn counter(&self) -> Option<Range<usize>> {
+        self.hits.iter().find(|hit| hit.role == Role::Counter).map(|hit| hit.range.clone())
+    }
+
     /// Whether every channel ends with this frame.
     pub(super) fn is_terminator(&self, data: &str) -> bool {
         self.hits.iter().any(|hit| match hit.role {

@@ -15,6 +15,7 @@ pub struct TextMapSpec {
     /// In documents a channel only says what kind of text stands at its place.
     pub channels: Vec<ChannelSpec>,
     pub terminators: Vec<ConditionSpec>,
+    pub counters: Vec<String>,
 }
 
 /// The contract's `channel`.
@@ -91,6 +92,7 @@ pub(super) enum Role {
     /// Channel, end, place in the key.
     EndKey(usize, usize, usize),
     Terminator(usize),
+    Counter,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,9 @@ impl TextMap {
             let derivation = Derivation::new(&pattern, &spec.channels)?;
             map.add(pattern, Role::Derived(map.derivations.len()));
             map.derivations.push(derivation);
+        }
+        for counter in &spec.counters {
+            map.add(Pattern::parse(counter)?, Role::Counter);
         }
         for terminator in &spec.terminators {
             let condition = terminator.compile()?;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod channel;
+mod counter;
 mod derived;
 mod document;
 mod findings;

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use crate::framing::Frame;
 use crate::json::{Edits, quote, unescape};
 
-use super::channel::{Channel, Piece, Run, Template};
+use super::channel::{Added, Channel, Piece, Run, Template};
+use super::counter::Counter;
 use super::derived::{ChangedChannels, Derived};
 use super::findings::{SpliceError, by_text, hold, replacements};
 use super::frame::{FrameRead, FrameString};
@@ -54,6 +55,7 @@ pub struct StreamTexts {
     /// By pointer, the literal that stood there last and how far it is read: most strings of a frame are the last one's.
     known: HashMap<String, (String, Known)>,
     changed: ChangedChannels,
+    counter: Counter,
     batch: Option<Batch>,
 }
 
@@ -80,6 +82,8 @@ struct CutFrame {
     /// The literals of channels' pieces.
     pieces: Vec<Range<usize>>,
     derived: Vec<Derived>,
+    /// The literal of its number in the stream.
+    counter: Option<Range<usize>>,
 }
 
 /// A string of a frame that is no channel's. Its spots count from the literal's start, since frames share them.
@@ -108,6 +112,7 @@ impl StreamTexts {
             channels: Vec::new(),
             known: HashMap::new(),
             changed: ChangedChannels::default(),
+            counter: Counter::default(),
             batch: None,
         }
     }
@@ -146,7 +151,8 @@ impl StreamTexts {
     fn cut_frame(&mut self, frame: Frame, batch: &mut Batch) {
         let map = Arc::clone(&self.map);
         let data = frame.data();
-        let mut cut = CutFrame { frame: frame.clone(), leaves: Vec::new(), pieces: Vec::new(), derived: Vec::new() };
+        let (leaves, pieces, derived) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cut = CutFrame { frame: frame.clone(), leaves, pieces, derived, counter: None };
         if data.is_empty() {
             batch.frames.push(cut);
             return;
@@ -176,6 +182,7 @@ impl StreamTexts {
                 if read.is_terminator(data) {
                     self.end(batch, |_| true);
                 }
+                cut.counter = read.counter();
                 cut.derived = read.derived;
             }
             Err(_) => {
@@ -285,7 +292,7 @@ impl StreamTexts {
                 let piece = &run.pieces[change.piece];
                 changes[piece.frame].push((piece.range.clone(), quote(&change.text)));
             }
-            flushed.extend(extra.map(|bytes| (run.flush, bytes)));
+            flushed.extend(extra.map(|added| (run.flush, added)));
         }
         let mut gone = Vec::with_capacity(batch.frames.len());
         for (at, (cut, changes)) in batch.frames.iter().zip(&mut changes).enumerate() {
@@ -311,7 +318,7 @@ impl StreamTexts {
             clean
         });
         self.keep_channels(&mut batch, &changes);
-        let frames = give_out(batch.frames, changes, gone, flushed);
+        let frames = give_out(batch.frames, changes, gone, &flushed, &mut self.counter);
         let overflow = self.channels.iter().any(|channel| channel.held.len() > self.limits.max_held_bytes);
         Ok(Resolved { overflow, ..frames })
     }
@@ -357,6 +364,7 @@ impl StreamTexts {
                     changes: changes[last.frame].iter().cloned().chain(emptied).collect(),
                     derived: cut.derived.iter().map(|derived| derived.range.clone()).collect(),
                     keys: last.keys,
+                    counter: cut.counter.clone(),
                     list,
                 });
             }
@@ -376,7 +384,8 @@ impl StreamTexts {
         for channel in self.channels.iter().filter(|channel| !channel.held.is_empty()) {
             self.changed.add(channel);
         }
-        self.channels.iter_mut().filter_map(|channel| channel.redact(replacement, context)).collect()
+        let counter = &mut self.counter;
+        self.channels.iter_mut().filter_map(|channel| channel.redact(replacement, context, counter)).collect()
     }
 }
 
@@ -385,19 +394,21 @@ fn give_out(
     frames: Vec<CutFrame>,
     changes: Vec<Vec<(Range<usize>, String)>>,
     gone: Vec<Vec<Derived>>,
-    flushed: Vec<(usize, Bytes)>,
+    flushed: &[(usize, Added)],
+    counter: &mut Counter,
 ) -> Resolved {
     let mut out = Resolved { frames: Vec::with_capacity(frames.len() + flushed.len()), ..Resolved::default() };
-    let before = |at: usize, out: &mut Resolved| {
-        for (_, bytes) in flushed.iter().filter(|(place, _)| *place == at) {
-            out.frames.push(bytes.clone());
+    let before = |at: usize, out: &mut Resolved, counter: &mut Counter| {
+        for (_, added) in flushed.iter().filter(|(place, _)| *place == at) {
+            out.frames.push(added.render(counter));
             out.changed = true;
         }
     };
     let count = frames.len();
     for (at, ((cut, changes), gone)) in frames.into_iter().zip(changes).zip(gone).enumerate() {
-        before(at, &mut out);
-        if changes.is_empty() && gone.is_empty() {
+        before(at, &mut out, counter);
+        let number = cut.counter.as_ref().and_then(|range| counter.own(cut.frame.data(), range));
+        if changes.is_empty() && gone.is_empty() && number.is_none() {
             out.frames.push(cut.frame.into_raw());
             continue;
         }
@@ -409,9 +420,12 @@ fn give_out(
         for derived in &gone {
             edits.cover(derived.range.clone(), derived.emptied(data));
         }
+        if let (Some(range), Some(number)) = (&cut.counter, number) {
+            edits.cover(range.clone(), &number);
+        }
         out.frames.push(cut.frame.with_data(&edits.apply(data)));
         out.changed = true;
     }
-    before(count, &mut out);
+    before(count, &mut out, counter);
     out
 }
