@@ -31,15 +31,20 @@ fn body(model: &str, messages: &[Value], stream: bool) -> String {
     format!(r#"{{"messages":{messages},"model":{},"max_tokens":1024,"temperature":0.7{more}}}"#, json!(model))
 }
 
-fn prose(length: usize) -> String {
+pub(crate) fn prose(length: usize) -> String {
     PROSE.chars().cycle().take(length).collect()
 }
 
 /// The request as bytes on the wire.
 pub fn request(path: &str, key: Option<&str>, body: &str) -> Vec<u8> {
+    request_with(path, key, "", body)
+}
+
+/// The same with more header lines, each with its end.
+pub fn request_with(path: &str, key: Option<&str>, headers: &str, body: &str) -> Vec<u8> {
     let authorization = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: bench.local\r\n{authorization}content-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: bench.local\r\n{authorization}{headers}content-type: application/json\r\n\
          accept: application/json\r\nuser-agent: OpenAI/Python 1.0\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -38,10 +38,20 @@ impl Installation {
     /// # Errors
     /// It does not start, or does not answer.
     pub fn start(&self, setup: Setup, cores: &[usize], upstream: SocketAddr) -> Result<(Target, Duration)> {
+        let probe = bodies::chat("demo-bench", SMALL, false);
+        self.launch(&setup.to_string(), &self.work_of(setup, upstream), &probe, cores)
+    }
+
+    /// Starts a gateway with these sections in its file and waits until it answers the chat request `probe` with 200. Returns how long
+    /// that took.
+    ///
+    /// # Errors
+    /// It does not start, or does not answer.
+    pub fn launch(&self, name: &str, sections: &str, probe: &str, cores: &[usize]) -> Result<(Target, Duration)> {
         let address = free_address()?;
         let folder = tempfile::Builder::new().prefix("gateway-").tempdir_in(&self.scratch)?.keep();
         let config = folder.join("portcullis.toml");
-        std::fs::write(&config, self.config(setup, address, upstream, &folder))?;
+        std::fs::write(&config, self.places(address, &folder) + sections)?;
         let key = self.key(&config)?;
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "warn");
@@ -52,10 +62,10 @@ impl Installation {
         command.stdout(log.try_clone()?).stderr(log);
         let process = Process::start(command, cores)?;
         let mut target = Target { process, address, path: "/v1/chat/completions", key: Some(key) };
-        let taken = first_200(&mut target).with_context(|| {
+        let taken = first_200(&mut target, probe).with_context(|| {
             let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
             format!(
-                "{setup}: the gateway does not answer; its configuration is {}; its log ends:\n{}",
+                "{name}: the gateway does not answer; its configuration is {}; its log ends:\n{}",
                 config.display(),
                 tail(&log)
             )
@@ -73,15 +83,21 @@ impl Installation {
         Ok(made["key"].as_str().context("the answer holds no key")?.to_owned())
     }
 
-    fn config(&self, setup: Setup, listen: SocketAddr, upstream: SocketAddr, folder: &Path) -> String {
+    /// Where the gateway listens and keeps its things.
+    fn places(&self, listen: SocketAddr, folder: &Path) -> String {
         let quoted = |path: &Path| Value::from(path.display().to_string()).to_string();
-        let mut text = format!(
+        format!(
             "[server]\nlisten = \"{listen}\"\n\n[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\nstate = {}\n",
             quoted(&folder.join("data/portcullis.db")),
             quoted(&self.plugins),
             quoted(&self.scratch.join("cache")),
             quoted(&folder.join("data/plugins")),
-        );
+        )
+    }
+
+    /// Providers, prices and plugins.
+    fn work_of(&self, setup: Setup, upstream: SocketAddr) -> String {
+        let mut text = String::new();
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
         let (plugin, base, auth) = match setup.upstream {
             Upstream::Same => ("openai", format!("{scheme}://{upstream}/v1"), "bearer"),
@@ -107,23 +123,26 @@ impl Installation {
                 "pii" => setup.plugins == Plugins::Content,
                 _ => true,
             };
-            let isolation = match (setup.instances, content) {
-                (Instances::Fresh, _) => "fresh",
-                (Instances::Warm, true) => "tenant",
-                (Instances::Warm, false) => "shared",
-            };
-            let _ = write!(text, "\n[plugin.{name}]\nenabled = {enabled}\nisolation = \"{isolation}\"\n");
-            if !content {
-                text.push_str("access = { content_read = false }\n");
-            }
+            text.push_str(&section(name, enabled, setup.instances, content));
         }
         text.push_str(POLICY);
         text
     }
 }
 
+/// A plugin's section; `content` says whether it reads any.
+pub(crate) fn section(name: &str, enabled: bool, instances: Instances, content: bool) -> String {
+    let isolation = match (instances, content) {
+        (Instances::Fresh, _) => "fresh",
+        (Instances::Warm, true) => "tenant",
+        (Instances::Warm, false) => "shared",
+    };
+    let access = if content { "" } else { "access = { content_read = false }\n" };
+    format!("\n[plugin.{name}]\nenabled = {enabled}\nisolation = \"{isolation}\"\n{access}")
+}
+
 /// Rules to look through, none of which applies to the benchmark's own request but the last.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [plugin.policy-rules.config]
 rules = [
     { name = "strangers", when = { organisations = "nobody" }, then = "deny" },
@@ -132,8 +151,8 @@ rules = [
 ]
 "#;
 
-fn first_200(target: &mut Target) -> Result<Duration> {
-    let request = target.request(&bodies::chat("demo-bench", SMALL, false));
+fn first_200(target: &mut Target, probe: &str) -> Result<Duration> {
+    let request = target.request(probe);
     let mut last = None;
     while target.process.started.elapsed() < START_LIMIT {
         target.process.check()?;

@@ -7,11 +7,14 @@
 //! sleeps between requests pays for waking, so every connection always has a request under way.
 
 pub mod bodies;
+pub mod canned;
 pub mod cpus;
+pub mod dialects;
 pub mod gateway;
 pub mod goals;
 pub mod latency;
 pub mod load;
+pub mod pairs;
 pub mod process;
 pub mod report;
 pub mod run;

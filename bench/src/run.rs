@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 
 use crate::cpus::Cores;
 use crate::gateway::{Installation, REST};
+use crate::goals::Goal;
 use crate::latency::Schedule;
 use crate::load::Load;
 use crate::report::Row;
@@ -40,10 +41,22 @@ pub struct Runner {
 }
 
 /// CPU microseconds per unit in each round, and how busy the process was.
-struct Pair {
+pub(crate) struct Pair {
     gateway: Vec<f64>,
     bare: Vec<f64>,
     busy: f64,
+}
+
+impl Pair {
+    /// The medians over the rounds; the ratio is that of each round's own.
+    pub(crate) fn row(&self, name: String, goal: Option<Goal>) -> Result<Row> {
+        let ratios: Vec<_> = self.gateway.iter().zip(&self.bare).map(|(gateway, bare)| gateway / bare).collect();
+        let (gateway, bare) = (median(&self.gateway), median(&self.bare));
+        let mut row = Row::ratio(name, gateway.context("no rounds")?, bare.context("no rounds")?, goal);
+        row.ratio = median(&ratios);
+        row.busy = Some(self.busy);
+        Ok(row)
+    }
 }
 
 impl Runner {
@@ -120,24 +133,27 @@ impl Runner {
 
     fn cpu_row(&self, setup: Setup, work: Work, gateway: &Target, bare: &Target) -> Result<Vec<Row>> {
         let units = if let Work::Burst { deltas } = work { f64::from(deltas) } else { 1.0 };
-        let pair = self.rounds(gateway, bare, &work.body(), units, work.connections())?;
-        let ratios: Vec<_> = pair.gateway.iter().zip(&pair.bare).map(|(gateway, bare)| gateway / bare).collect();
-        let mut row = Row::ratio(
-            format!("{setup}, {work}: CPU µs"),
-            median(&pair.gateway).context("no rounds")?,
-            median(&pair.bare).context("no rounds")?,
-            goals::ratio(setup, work),
-        );
-        row.ratio = median(&ratios);
-        row.busy = Some(pair.busy);
+        let requests = [gateway, bare].map(|target| target.request(&work.body()));
+        let pair = self.rounds(gateway, bare, requests, units, work.connections())?;
+        let name = format!("{setup}, {work}: CPU µs");
+        let mut row = pair.row(name, goals::ratio(setup, work))?;
         row.setup = Some((setup, work));
         Ok(vec![row])
     }
 
-    fn rounds(&self, gateway: &Target, bare: &Target, body: &str, units: f64, connections: usize) -> Result<Pair> {
+    /// Loads both in turn, each with its request.
+    pub(crate) fn rounds(
+        &self,
+        gateway: &Target,
+        bare: &Target,
+        requests: [Vec<u8>; 2],
+        units: f64,
+        connections: usize,
+    ) -> Result<Pair> {
+        let [to_gateway, to_bare] = requests;
         let mut loads = [
-            (gateway, Load::connect(gateway.address, gateway.request(body), connections)?),
-            (bare, Load::connect(bare.address, bare.request(body), connections)?),
+            (gateway, Load::connect(gateway.address, to_gateway, connections)?),
+            (bare, Load::connect(bare.address, to_bare, connections)?),
         ];
         for (_, load) in &mut loads {
             load.run(&self.upstream.thread, self.plan.window / 2)?;

@@ -8,7 +8,7 @@ use clap::Parser;
 use portcullis_bench::cpus::{self, Cores};
 use portcullis_bench::gateway::Installation;
 use portcullis_bench::run::{Plan, Runner};
-use portcullis_bench::{report, train, upstream};
+use portcullis_bench::{pairs, report, train, upstream};
 
 /// Measures the gateway against a bare hyper reverse proxy.
 #[derive(Parser)]
@@ -33,6 +33,9 @@ struct Arguments {
     /// `cargo xtask release` learns from.
     #[arg(long, conflicts_with_all = ["quick", "only", "rounds", "json", "against_itself"])]
     train: bool,
+    /// Instead of the rows, every client protocol against every provider's format, in a table.
+    #[arg(long, conflicts_with_all = ["quick", "train", "against_itself"])]
+    pairs: bool,
     /// What build the gateway is, for the first line.
     #[arg(long)]
     build: Option<String>,
@@ -79,8 +82,16 @@ fn main() -> Result<()> {
         cores.measured, cores.others, plan.rounds, plan.window
     );
     println!("{}", report::head());
-    let rows = Runner { plan, cores, upstream, installation }.run(|row| println!("{}", row.line()))?;
-    println!("{}", report::summary(&rows));
+    let runner = Runner { plan, cores, upstream, installation };
+    let rows = if arguments.pairs {
+        let measured = pairs::run(&runner, |row| println!("{}", row.line()))?;
+        println!("\n{}", pairs::table(&measured));
+        measured.into_iter().map(|measured| measured.row).collect()
+    } else {
+        let rows = runner.run(|row| println!("{}", row.line()))?;
+        println!("{}", report::summary(&rows));
+        rows
+    };
     if let Some(path) = arguments.json {
         std::fs::write(&path, serde_json::to_string_pretty(&report::json(&rows))?)
             .with_context(|| path.display().to_string())?;
