@@ -92,7 +92,7 @@ fn numbered() -> Arc<TextMap> {
     let spec = TextMapSpec {
         opaque: strings(&["/type"]),
         channels: vec![channel("/delta", TextKind::Text, &["/output_index"], ends)],
-        counters: strings(&["/sequence_number"]),
+        derived: strings(&["/sequence_number"]),
         ..TextMapSpec::default()
     };
     Arc::new(TextMap::new(&spec).expect("patterns"))

@@ -388,3 +388,46 @@ async fn a_guard_that_fails_fails_closed() {
     let client = open.client().await;
     client.chat("demo/demo", &"long ".repeat(1_200_000)).await.ok();
 }
+
+/// What a guard held goes out at its text's end in a frame that the provider did not send: a client that counts frames must not
+/// see a number twice.
+#[tokio::test]
+async fn frames_that_a_guard_adds_are_numbered() {
+    let upstream = Upstream::start(|_| {
+        let frame = |event: Value| {
+            Act::chunk(format!("event: {}\ndata: {event}\n\n", event["type"].as_str().expect("a type")))
+        };
+        let text = "say ZQX-73";
+        let document = json!({"id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "m",
+            "output": [{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant",
+                "content": [{"type": "output_text", "text": text, "annotations": []}]}],
+            "usage": {"input_tokens": 3, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 5,
+                "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 8}});
+        let mut begun = document.clone();
+        (begun["output"], begun["status"], begun["usage"]) = (json!([]), json!("in_progress"), json!(null));
+        let of = |number: u64, kind: &str, member: &str, text: &str| {
+            json!({"type": kind, "sequence_number": number, "item_id": "msg_1", "output_index": 0, "content_index": 0,
+                member: text, "logprobs": []})
+        };
+        vec![
+            stream_head(),
+            frame(json!({"type": "response.created", "sequence_number": 0, "response": begun})),
+            frame(of(1, "response.output_text.delta", "delta", "say ")),
+            // This may become what is masked, and never does.
+            frame(of(2, "response.output_text.delta", "delta", "ZQX-73")),
+            frame(of(3, "response.output_text.done", "text", text)),
+            frame(json!({"type": "response.completed", "sequence_number": 4, "response": document})),
+            Act::end(),
+        ]
+    })
+    .await;
+    let gateway = guarded(&upstream).await.start().await;
+    let body = json!({"model": "same/m", "input": "hello", "stream": true});
+    let answer = gateway.client().await.post("/v1/responses", body.to_string()).await.ok();
+    let events: Vec<Value> = answer.events().iter().map(sse::Event::json).collect();
+    let numbers: Vec<_> = events.iter().map(|event| event["sequence_number"].as_u64()).collect();
+    assert!(events.len() == 6, "the held text has a frame of its own: {}", answer.text());
+    assert_eq!(numbers, (0..6).map(Some).collect::<Vec<_>>(), "{}", answer.text());
+    let said: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+    assert_eq!(said, "say ZQX-73");
+}

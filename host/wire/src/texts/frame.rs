@@ -43,12 +43,15 @@ pub(super) struct FrameRead<'m> {
     pub(super) strings: Vec<FrameString>,
     pub(super) pieces: Vec<FramePiece>,
     pub(super) derived: Vec<Derived>,
+    /// Where the number stands by which the protocol counts this frame.
+    pub(super) counter: Option<Range<usize>>,
     hits: Vec<Hit>,
 }
 
 impl<'m> FrameRead<'m> {
     pub(super) fn read(map: &'m TextMap, data: &str) -> Result<Self, ScanError> {
-        let mut read = Self { map, strings: Vec::new(), pieces: Vec::new(), derived: Vec::new(), hits: Vec::new() };
+        let mut read =
+            Self { map, strings: Vec::new(), pieces: Vec::new(), derived: Vec::new(), counter: None, hits: Vec::new() };
         walk(data, &map.set, &mut read)?;
         let mut pieces = read.decided(data);
         for piece in &mut pieces {
@@ -133,11 +136,6 @@ impl<'m> FrameRead<'m> {
         })
     }
 
-    /// Where the number stands by which the protocol counts this frame.
-    pub(super) fn counter(&self) -> Option<Range<usize>> {
-        self.hits.iter().find(|hit| hit.role == Role::Counter).map(|hit| hit.range.clone())
-    }
-
     /// Whether every channel ends with this frame.
     pub(super) fn is_terminator(&self, data: &str) -> bool {
         self.hits.iter().any(|hit| match hit.role {
@@ -172,6 +170,7 @@ impl Visitor for FrameRead<'_> {
                     });
                 }
                 Role::ChannelText(_) => {}
+                Role::Derived(_) if kind == Kind::Number => self.counter = Some(range.clone()),
                 role => {
                     if let Role::Derived(at) = role {
                         self.derived.push(Derived::new(&self.map.derivations[at], place, range.clone()));

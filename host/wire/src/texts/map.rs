@@ -11,11 +11,11 @@ use super::derived::Derivation;
 pub struct TextMapSpec {
     pub json_strings: Vec<String>,
     pub opaque: Vec<String>,
+    /// In streams a number among them counts frames.
     pub derived: Vec<String>,
     /// In documents a channel only says what kind of text stands at its place.
     pub channels: Vec<ChannelSpec>,
     pub terminators: Vec<ConditionSpec>,
-    pub counters: Vec<String>,
 }
 
 /// The contract's `channel`.
@@ -92,7 +92,6 @@ pub(super) enum Role {
     /// Channel, end, place in the key.
     EndKey(usize, usize, usize),
     Terminator(usize),
-    Counter,
 }
 
 #[derive(Debug)]
@@ -147,9 +146,6 @@ impl TextMap {
             let derivation = Derivation::new(&pattern, &spec.channels)?;
             map.add(pattern, Role::Derived(map.derivations.len()));
             map.derivations.push(derivation);
-        }
-        for counter in &spec.counters {
-            map.add(Pattern::parse(counter)?, Role::Counter);
         }
         for terminator in &spec.terminators {
             let condition = terminator.compile()?;

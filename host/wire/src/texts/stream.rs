@@ -182,7 +182,7 @@ impl StreamTexts {
                 if read.is_terminator(data) {
                     self.end(batch, |_| true);
                 }
-                cut.counter = read.counter();
+                cut.counter = read.counter.take();
                 cut.derived = read.derived;
             }
             Err(_) => {

@@ -263,6 +263,8 @@ fn stream_texts() -> TextMap {
     json_strings.extend(list(&["/item/arguments", "/arguments"]));
     let mut derived = derived("/response/output/*");
     derived.extend(list(&["/item/encrypted_content", "/item/content/*/logprobs", "/part/logprobs", "/logprobs"]));
+    // Counts the frames.
+    derived.push("/sequence_number".to_owned());
     // Whatever repeats a text, and the beginning and end of what holds it.
     let ends = ["/text", "/refusal", "/arguments", "/input", "/code", "/diff", "/part", "/item"]
         .map(|at| ChannelEnd { when: Condition::present(at), key: list(&["/output_index"]) });
