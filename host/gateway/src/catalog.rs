@@ -93,13 +93,20 @@ pub struct Catalog {
     by_name: HashMap<String, Vec<Offer>>,
     auto: Vec<Offer>,
     overrides: Vec<(String, Price)>,
+    /// See [`Self::absent`].
+    absent: Vec<(String, String)>,
     /// The operator's own catalogue.
     own: Arc<CatalogueFile>,
 }
 
 impl Catalog {
+    /// Connections whose plugin is not loaded, each with the plugin's name.
+    pub fn absent(&self) -> &[(String, String)] {
+        &self.absent
+    }
+
     /// Joins the operator's connections with the provider plugins' catalogues. A connection whose plugin is not loaded is
-    /// left out with a warning: dropping the plugin in brings it to life. What credentials the `former` catalogue has fetched is
+    /// left out, and among the [`absent`](Self::absent): dropping the plugin in brings it to life. What credentials the `former` catalogue has fetched is
     /// kept where the configuration asks for the same.
     pub fn build(
         config: &Config,
@@ -115,7 +122,7 @@ impl Catalog {
         for (name, provider) in &config.providers {
             let found = plugins.iter().find(|plugin| plugin.name() == provider.plugin && has_role(plugin));
             let Some(plugin) = found else {
-                tracing::warn!(provider = %name, plugin = %provider.plugin, "no such provider plugin is loaded");
+                catalog.absent.push((name.clone(), provider.plugin.clone()));
                 continue;
             };
             let before = former.and_then(|former| former.connections.get(&**name)).map(|before| &before.credential);

@@ -39,6 +39,20 @@ pub struct Gateway {
 struct Inputs {
     config: Arc<Config>,
     plugins: Vec<Arc<Plugin>>,
+    /// Connections without a plugin, which the operator was told of.
+    absent: Vec<(String, String)>,
+}
+
+impl Inputs {
+    /// Tells the operator of connections that are out of service since their plugin is not loaded: once for as long as it is
+    /// not. Before the first plugins are published nothing is missing yet.
+    fn tell_absent(&mut self, snapshot: &Snapshot) {
+        let absent = snapshot.catalog.absent();
+        for (provider, plugin) in absent.iter().filter(|one| !self.absent.contains(one)) {
+            tracing::warn!(%provider, %plugin, "no such provider plugin is loaded");
+        }
+        self.absent = absent.to_vec();
+    }
 }
 
 /// What a gateway keeps its records with.
@@ -62,7 +76,7 @@ impl Gateway {
         let snapshot = Snapshot::build(Arc::clone(&config), &[], &health, None)?;
         Ok(Arc::new(Gateway {
             current: ArcSwap::from_pointee(snapshot),
-            inputs: Mutex::new(Inputs { config, plugins: Vec::new() }),
+            inputs: Mutex::new(Inputs { config, plugins: Vec::new(), absent: Vec::new() }),
             health,
             limiter: Limiter::default(),
             pool: Arc::new(Pool::default()),
@@ -92,6 +106,7 @@ impl Gateway {
         self.metrics.counts.swaps.add(applied(&built));
         let snapshot = built?;
         inputs.plugins = plugins.to_vec();
+        inputs.tell_absent(&snapshot);
         self.current.store(Arc::new(snapshot));
         Ok(())
     }
@@ -117,6 +132,7 @@ impl Gateway {
         self.metrics.counts.reloads.add(applied(&built));
         let snapshot = built?;
         inputs.config = config;
+        inputs.tell_absent(&snapshot);
         self.current.store(Arc::new(snapshot));
         Ok(())
     }

@@ -189,3 +189,16 @@ async fn secrets_are_sent_to_their_provider_and_written_nowhere() {
         }
     }
 }
+
+/// Plugins load after the configuration is read: that they are not there yet is no news.
+#[tokio::test]
+async fn a_start_warns_of_no_plugin_that_is_there() {
+    let demo = portcullis_tests::demo().await;
+    let gateway =
+        Setup::demo(&demo).with("[providers.stranger]\nplugin = \"unheard-of\"\nbase_url = \"http://127.0.0.1:1\"\n");
+    let gateway = gateway.start().await;
+    gateway.logged(&["no such provider plugin is loaded", "stranger"]).await;
+    let log = gateway.log();
+    let warned: Vec<_> = log.lines().filter(|line| line.contains("no such provider plugin")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+}
