@@ -119,7 +119,7 @@ impl Provider for OpenAi {
     }
 
     fn decode_error(&self, context: &Context, head: &AnswerHead, body: &str) -> Failure {
-        provider::error::decode(context, head, body)
+        responses::provider::error::explained(provider::error::decode(context, head, body))
     }
 
     fn meter(

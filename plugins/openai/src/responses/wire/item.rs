@@ -106,6 +106,9 @@ const CLIENT_ITEMS: &[&str] = &[
 ];
 
 pub fn decode(raw: &str) -> Result<Decoded, Fault> {
+    if !raw.trim_ascii_start().starts_with('{') {
+        return Err(Fault { member: String::new(), why: "it is not an object".to_owned() });
+    }
     let tag: Tag = parse(raw)?;
     match tag.kind.as_deref() {
         None | Some("message") => message(parse(raw)?),
@@ -147,6 +150,10 @@ fn message(item: MessageItem) -> Result<Decoded, Fault> {
         Some(role) => return Err(Fault { member: "role".to_owned(), why: format!("'{role}' is not a role") }),
         None => return Err(Fault::missing("role")),
     };
+    // With an id and nothing else it would name what OpenAI keeps, of which there is nothing here.
+    if matches!(item.content, Content::Absent) {
+        return Err(Fault::missing("content"));
+    }
     let mut parts = item.content.into_parts().map_err(|place| Fault::missing(format!("content{place}")))?;
     let members = item.extra.into_iter().filter(|field| !is_idle(field));
     if role != Role::Assistant {
