@@ -40,7 +40,8 @@ pub const PROVIDERS: [Provider; 7] = [
         name: "OpenAI Chat",
         same: Some(Dialect::Chat),
         connection: "chat",
-        plugin: "openai-compatible",
+        // Its format is OpenAI's own, and it has no other endpoint for a client of Responses.
+        plugin: "xai",
         base: "/v1",
         auth: "bearer",
         model: "demo-bench",
