@@ -1,9 +1,5 @@
-//! Where the API is offered, as far as requests differ by it. What a platform has not is refused or left out with a note, also where the
-//! client spoke this very format.
-
-use portcullis_plugin::ir::{Content, Failure, Media, Part, Request, ResultContent, Source};
-
-use crate::provider::request::unsupported;
+//! Where the API is offered, as far as requests differ by it. What a platform has not is left out with a note, also where the client spoke
+//! this very format.
 
 /// A platform's differences.
 #[derive(Debug, Clone, Copy)]
@@ -31,27 +27,5 @@ impl Platform {
 
     pub fn refuses_tool(&self, kind: &str) -> bool {
         self.refused_tools.iter().any(|begins| kind.starts_with(begins))
-    }
-
-    /// # Errors
-    /// A part lies in an uploaded file and the platform has none: without the part the question would be another.
-    pub fn check(&self, request: &Request) -> Result<(), Failure> {
-        if self.files || !request.messages.iter().flat_map(|message| &message.parts).any(names_file) {
-            return Ok(());
-        }
-        let message = format!("{} has no uploaded files: send it inline or by URL", self.name);
-        Err(unsupported("messages", &message))
-    }
-}
-
-fn names_file(part: &Part) -> bool {
-    let is_file = |media: &Media| matches!(media.source, Source::File(_));
-    match &part.content {
-        Content::Image(media) | Content::Document(media) => is_file(media),
-        Content::ToolResult(result) => result.parts.iter().any(|part| match &part.content {
-            ResultContent::Image(media) | ResultContent::Document(media) => is_file(media),
-            _ => false,
-        }),
-        _ => false,
     }
 }

@@ -11,6 +11,7 @@ pub mod ir;
 pub mod json;
 pub mod logging;
 pub mod manifest;
+pub mod media;
 pub mod notes;
 pub mod observer;
 pub mod plugin;

@@ -26,17 +26,17 @@ pub struct Encoding<'a> {
 
 /// Writes one part as a block, and its cache mark as another; says how many. Converse refuses text without a visible
 /// character, so it is left out.
-pub fn write(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'_>) -> Result<usize, Failure> {
-    let mut count = usize::from(block(writer, part, role, encoding)?);
+pub fn write(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'_>) -> usize {
+    let mut count = usize::from(block(writer, part, role, encoding));
     if let Some(mark) = &part.cache
         && count > 0
     {
         count += usize::from(cache_point(writer, mark, encoding.family.caches(), encoding.notes));
     }
-    Ok(count)
+    count
 }
 
-fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'_>) -> Result<bool, Failure> {
+fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'_>) -> bool {
     let assistant = role == Role::Assistant;
     // "You can only include images and documents if the role is user."
     let mut user_only = |what: &str| {
@@ -48,21 +48,21 @@ fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'
     match &part.content {
         Content::Text(text) | Content::Refusal(text) => {
             if text.trim().is_empty() {
-                return Ok(false);
+                return false;
             }
             if matches!(part.content, Content::Refusal(_)) {
                 encoding.notes.approximated("refusal");
             }
             text_block(writer, text, &part.carry, encoding.notes);
         }
-        Content::Image(_) if user_only("image") => return Ok(false),
-        Content::Document(_) if user_only("document") => return Ok(false),
-        Content::Audio(_) if user_only("audio") => return Ok(false),
-        Content::Video(_) if user_only("video") => return Ok(false),
-        Content::Image(image) => media::image(writer, image, encoding.notes)?,
-        Content::Document(document) => media::document(writer, document, &mut encoding.documents)?,
-        Content::Audio(audio) => media::audio(writer, audio)?,
-        Content::Video(video) => media::video(writer, video)?,
+        Content::Image(_) if user_only("image") => return false,
+        Content::Document(_) if user_only("document") => return false,
+        Content::Audio(_) if user_only("audio") => return false,
+        Content::Video(_) if user_only("video") => return false,
+        Content::Image(image) => media::image(writer, image, encoding.notes),
+        Content::Document(document) => media::document(writer, document, &mut encoding.documents),
+        Content::Audio(audio) => media::audio(writer, audio),
+        Content::Video(video) => media::video(writer, video),
         Content::ToolCall(call) => {
             writer.begin_object();
             writer.key("toolUse");
@@ -74,14 +74,14 @@ fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'
             writer.end_object();
             writer.end_object();
         }
-        Content::ToolResult(result) => tool_result(writer, result, encoding)?,
-        Content::Reasoning(reasoning) => return Ok(thought(writer, reasoning, assistant, encoding)),
+        Content::ToolResult(result) => tool_result(writer, result, encoding),
+        Content::Reasoning(reasoning) => return thought(writer, reasoning, assistant, encoding),
         Content::Other(item) if item.format == FORMAT => {
             writer.raw(&item.value);
         }
         Content::Other(item) => {
             encoding.notes.dropped(&item.kind);
-            return Ok(false);
+            return false;
         }
     }
     let foreign = part.carry.iter().filter(|field| !field.name.starts_with(CARRY));
@@ -91,7 +91,7 @@ fn block(writer: &mut Writer, part: &Part, role: Role, encoding: &mut Encoding<'
     for field in &part.extra {
         encoding.notes.dropped(&format!("content.{}", field.name));
     }
-    Ok(true)
+    true
 }
 
 /// Text, with the citations that came with it.
@@ -170,7 +170,7 @@ fn input(writer: &mut Writer, call: &ToolCall, notes: &mut Notes) {
     }
 }
 
-fn tool_result(writer: &mut Writer, result: &ToolResult, encoding: &mut Encoding<'_>) -> Result<(), Failure> {
+fn tool_result(writer: &mut Writer, result: &ToolResult, encoding: &mut Encoding<'_>) {
     writer.begin_object();
     writer.key("toolResult");
     writer.begin_object();
@@ -179,7 +179,7 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, encoding: &mut Encoding
     writer.begin_array();
     let mut count = 0;
     for part in &result.parts {
-        count += usize::from(result_part(writer, part, encoding)?);
+        count += usize::from(result_part(writer, part, encoding));
     }
     if count == 0 {
         // A result without content is refused as blank text is.
@@ -199,26 +199,25 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, encoding: &mut Encoding
     if let Some(mark) = result.parts.iter().rev().find_map(|part| part.cache.as_ref()) {
         cache_point(writer, mark, encoding.family.caches(), encoding.notes);
     }
-    Ok(())
 }
 
-fn result_part(writer: &mut Writer, part: &ResultPart, encoding: &mut Encoding<'_>) -> Result<bool, Failure> {
+fn result_part(writer: &mut Writer, part: &ResultPart, encoding: &mut Encoding<'_>) -> bool {
     for field in &part.extra {
         encoding.notes.dropped(&format!("tool_result.{}", field.name));
     }
     match &part.content {
-        ResultContent::Text(text) if text.trim().is_empty() => return Ok(false),
+        ResultContent::Text(text) if text.trim().is_empty() => return false,
         ResultContent::Text(text) => messages::text(writer, text),
-        ResultContent::Image(image) => media::image(writer, image, encoding.notes)?,
-        ResultContent::Document(document) => media::document(writer, document, &mut encoding.documents)?,
+        ResultContent::Image(image) => media::image(writer, image, encoding.notes),
+        ResultContent::Document(document) => media::document(writer, document, &mut encoding.documents),
         ResultContent::SearchResult(found) => search_result(writer, found, encoding),
         ResultContent::Other(item) if item.format == FORMAT => writer.raw(&item.value),
         ResultContent::Other(item) => {
             encoding.notes.dropped(&item.kind);
-            return Ok(false);
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
 /// Only Claude takes search results (service model); to others they are text.

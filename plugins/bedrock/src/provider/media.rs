@@ -3,11 +3,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portcullis_plugin::ir::{Failure, Media, Source};
+use portcullis_plugin::ir::{Media, Source};
 use portcullis_plugin::json::Writer;
 
 use super::names::Documents;
-use super::request::unsupported;
+use portcullis_plugin::media::{Kind, data_url};
 use portcullis_plugin::notes::Notes;
 
 const IMAGES: &[(&str, &str)] = &[
@@ -55,43 +55,43 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("text/markdown", "md"),
 ];
 
-pub fn image(writer: &mut Writer, media: &Media, notes: &mut Notes) -> Result<(), Failure> {
+/// Whether Converse takes it: inline or in S3, and of a type that it knows. What it does not is left out before anything is written.
+pub fn takes(kind: Kind, media: &Media) -> bool {
+    let known = |formats, sniff: fn(&str) -> Option<&'static str>| {
+        Inline::of(media).is_some_and(|inline| inline.format(media, formats, sniff).is_some())
+    };
+    match kind {
+        Kind::Image => known(IMAGES, image_format),
+        Kind::Audio => known(SOUNDS, |_| None),
+        Kind::Video => known(VIDEOS, |_| None),
+        Kind::Document => matches!(media.source, Source::Text(_)) || known(DOCUMENTS, document_format),
+    }
+}
+
+pub fn image(writer: &mut Writer, media: &Media, notes: &mut Notes) {
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
         notes.dropped("image.detail");
     }
-    begin(writer, "image", "images", media, IMAGES, image_format)
+    begin(writer, "image", media, IMAGES, image_format);
 }
 
-pub fn video(writer: &mut Writer, media: &Media) -> Result<(), Failure> {
-    begin(writer, "video", "videos", media, VIDEOS, |_| None)
+pub fn video(writer: &mut Writer, media: &Media) {
+    begin(writer, "video", media, VIDEOS, |_| None);
 }
 
-pub fn audio(writer: &mut Writer, media: &Media) -> Result<(), Failure> {
-    begin(writer, "audio", "audio", media, SOUNDS, |_| None)
+pub fn audio(writer: &mut Writer, media: &Media) {
+    begin(writer, "audio", media, SOUNDS, |_| None);
 }
 
 fn begin(
     writer: &mut Writer,
     member: &str,
-    many: &str,
     media: &Media,
     formats: &[(&str, &'static str)],
-    sniff: impl Fn(&str) -> Option<&'static str>,
-) -> Result<(), Failure> {
-    let inline = Inline::of(media, many)?;
-    let kind = inline.media_type.or(media.media_type.as_deref());
-    let said = kind.and_then(|kind| format(kind, formats)).or_else(|| extension(media, formats));
-    let known = said.or_else(|| inline.data().and_then(&sniff));
-    let Some(known) = known else {
-        return Err(unsupported(
-            "messages",
-            &format!(
-                "Bedrock takes {many} of the types {}, not {}",
-                names(formats),
-                kind.unwrap_or("one that is not said")
-            ),
-        ));
-    };
+    sniff: fn(&str) -> Option<&'static str>,
+) {
+    let Some(inline) = Inline::of(media) else { return };
+    let Some(known) = inline.format(media, formats, sniff) else { return };
     writer.begin_object();
     writer.key(member);
     writer.begin_object();
@@ -99,34 +99,21 @@ fn begin(
     inline.source(writer);
     writer.end_object();
     writer.end_object();
-    Ok(())
 }
 
 /// A document, under a name that the model sees: names are data of the client's, as its other texts are.
-pub fn document(writer: &mut Writer, media: &Media, documents: &mut Documents) -> Result<(), Failure> {
+pub fn document(writer: &mut Writer, media: &Media, documents: &mut Documents) {
     let text;
-    let (inline, kind) = match &media.source {
+    let (inline, known) = match &media.source {
         Source::Text(plain) => {
             text = STANDARD.encode(plain);
-            (Inline { media_type: None, place: Place::Bytes(&text) }, Some("text/plain"))
+            (Inline { media_type: None, place: Place::Bytes(&text) }, "txt")
         }
         _ => {
-            let inline = Inline::of(media, "documents")?;
-            let kind = inline.media_type.or(media.media_type.as_deref());
-            (inline, kind)
+            let Some(inline) = Inline::of(media) else { return };
+            let Some(known) = inline.format(media, DOCUMENTS, document_format) else { return };
+            (inline, known)
         }
-    };
-    let known = kind.and_then(|kind| format(kind, DOCUMENTS)).or_else(|| extension(media, DOCUMENTS));
-    let known = known.or_else(|| inline.data().filter(|data| data.starts_with("JVBERi")).map(|_| "pdf"));
-    let Some(known) = known else {
-        return Err(unsupported(
-            "messages",
-            &format!(
-                "Bedrock takes documents of the types {}, not {}",
-                names(DOCUMENTS),
-                kind.unwrap_or("one that is not said")
-            ),
-        ));
     };
     writer.begin_object();
     writer.key("document");
@@ -136,7 +123,6 @@ pub fn document(writer: &mut Writer, media: &Media, documents: &mut Documents) -
     inline.source(writer);
     writer.end_object();
     writer.end_object();
-    Ok(())
 }
 
 struct Inline<'a> {
@@ -151,22 +137,27 @@ enum Place<'a> {
 }
 
 impl<'a> Inline<'a> {
-    fn of(media: &'a Media, many: &str) -> Result<Self, Failure> {
+    /// `None` of what stands elsewhere: Bedrock reads nothing by URL but S3's, and knows no other provider's files.
+    fn of(media: &'a Media) -> Option<Self> {
         match &media.source {
-            Source::Base64(data) => Ok(Inline { media_type: None, place: Place::Bytes(data) }),
-            Source::Url(url) if url.starts_with("s3://") => Ok(Inline { media_type: None, place: Place::S3(url) }),
-            Source::Url(url) => match data_url(url) {
-                Some((kind, data)) => Ok(Inline { media_type: Some(kind), place: Place::Bytes(data) }),
-                None => Err(unsupported("messages", &format!("Bedrock takes {many} inline or from S3, not by URL"))),
-            },
-            Source::File(_) => Err(unsupported(
-                "messages",
-                "a file uploaded to another provider cannot be read by Bedrock; send it inline",
-            )),
-            Source::Text(_) => {
-                Err(unsupported("messages", &format!("text is not among the {many} that Bedrock takes")))
+            Source::Base64(data) => Some(Inline { media_type: None, place: Place::Bytes(data) }),
+            Source::Url(url) if url.starts_with("s3://") => Some(Inline { media_type: None, place: Place::S3(url) }),
+            Source::Url(url) => {
+                data_url(url).map(|(kind, data)| Inline { media_type: Some(kind), place: Place::Bytes(data) })
             }
+            Source::File(_) | Source::Text(_) => None,
         }
+    }
+
+    /// The format's name: what the client says, what the file's name ends in, what the first bytes are.
+    fn format(
+        &self,
+        media: &Media,
+        formats: &[(&str, &'static str)],
+        sniff: fn(&str) -> Option<&'static str>,
+    ) -> Option<&'static str> {
+        let said = self.media_type.or(media.media_type.as_deref()).and_then(|kind| format(kind, formats));
+        said.or_else(|| extension(media, formats)).or_else(|| self.data().and_then(sniff))
     }
 
     fn data(&self) -> Option<&str> {
@@ -209,12 +200,6 @@ fn extension(media: &Media, formats: &[(&str, &'static str)]) -> Option<&'static
     formats.iter().find(|(_, format)| *format == extension).map(|(_, format)| *format)
 }
 
-fn names(formats: &[(&str, &str)]) -> String {
-    let mut names: Vec<_> = formats.iter().map(|(_, format)| *format).collect();
-    names.dedup();
-    names.join(", ")
-}
-
 /// What the first bytes are.
 fn image_format(data: &str) -> Option<&'static str> {
     [("iVBOR", "png"), ("/9j/", "jpeg"), ("R0lG", "gif"), ("UklG", "webp")]
@@ -223,8 +208,6 @@ fn image_format(data: &str) -> Option<&'static str> {
         .map(|(_, format)| *format)
 }
 
-/// `data:image/png;base64,…`, as OpenAI clients write inline images.
-fn data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    Some((head.strip_suffix(";base64")?, data))
+fn document_format(data: &str) -> Option<&'static str> {
+    data.starts_with("JVBERi").then_some("pdf")
 }

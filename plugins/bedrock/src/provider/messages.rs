@@ -46,7 +46,7 @@ pub fn write(
             encoding.notes.dropped(&format!("messages.{}", field.name));
         }
     }
-    write_system(writer, system, instruction, encoding)?;
+    write_system(writer, system, instruction, encoding);
     let mut written: Vec<Turn> = Vec::new();
     let mut rest = turns;
     while let Some(head) = rest.first() {
@@ -123,20 +123,15 @@ fn side(message: &Message) -> &'static str {
     }
 }
 
-fn write_system(
-    writer: &mut Writer,
-    messages: &[Message],
-    instruction: Option<&str>,
-    encoding: &mut Encoding<'_>,
-) -> Result<(), Failure> {
+fn write_system(writer: &mut Writer, messages: &[Message], instruction: Option<&str>, encoding: &mut Encoding<'_>) {
     let mut blocks = Writer::with_capacity(1024);
     let mut count = 0;
     blocks.begin_array();
     for part in messages.iter().flat_map(|message| &message.parts) {
         match &part.content {
-            Content::Text(_) => count += content::write(&mut blocks, part, Role::System, encoding)?,
+            Content::Text(_) => count += content::write(&mut blocks, part, Role::System, encoding),
             Content::Other(item) if item.format == FORMAT => {
-                count += content::write(&mut blocks, part, Role::System, encoding)?;
+                count += content::write(&mut blocks, part, Role::System, encoding);
             }
             _ => encoding.notes.dropped("messages.system"),
         }
@@ -149,7 +144,6 @@ fn write_system(
     if count > 0 {
         writer.member_raw("system", &blocks.finish());
     }
-    Ok(())
 }
 
 /// One turn; `None` where nothing is left of it.
@@ -175,7 +169,7 @@ fn turn(group: &[Message], side: &'static str, encoding: &mut Encoding<'_>) -> R
         let mut blocks = Writer::with_capacity(1024);
         let mut count = 0;
         for (message, part) in parts().filter(|(_, part)| is_result(part) == results) {
-            count += content::write(&mut blocks, part, message.role, encoding)?;
+            count += content::write(&mut blocks, part, message.role, encoding);
         }
         if !results && side == USER && needs_text(parts().map(|(_, part)| part)) {
             encoding.notes.approximated("messages.document");

@@ -9,11 +9,12 @@ use portcullis_plugin::prelude::*;
 use super::content::Encoding;
 use super::names::Documents;
 use super::reasoning::{self, Plan};
-use super::{messages, output, tools};
+use super::{media, messages, output, tools};
 use crate::FORMAT;
 use crate::catalogue::{Traits, traits};
 use crate::family::Family;
 use crate::manifest::{STREAM, WHOLE};
+use portcullis_plugin::media::fitted;
 use portcullis_plugin::notes::Notes;
 
 const ADDITIONAL: &str = "additionalModelRequestFields";
@@ -25,12 +26,11 @@ const OWN: &[&str] =
 const MAX_METADATA: usize = 16;
 
 pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
-    if request.choices.is_some_and(|choices| choices > 1) {
-        return Err(unsupported("n", "Bedrock's models answer once: `n` must be 1"));
-    }
     let family = Family::of(&target.model);
     let traits = traits(&target.capabilities);
     let mut notes = Notes::default();
+    let request = fitted(request, "Bedrock", &mut notes, media::takes)?;
+    let request = &*request;
     let cap = cap(target, request, &mut notes);
     let plan = reasoning::plan(request, family, &traits, cap.unwrap_or(0), &mut notes);
     let output = output::of(request, target, &mut notes);
@@ -51,7 +51,9 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
     own_fields(&mut writer, request, family, &mut notes);
     writer.end_object();
 
-    for (name, given) in [("logprobs", request.logprobs.is_some()), ("user", request.user.is_some())] {
+    // These models answer once.
+    let many = request.choices.is_some_and(|choices| choices > 1);
+    for (name, given) in [("n", many), ("logprobs", request.logprobs.is_some()), ("user", request.user.is_some())] {
         if given {
             notes.dropped(name);
         }
@@ -60,10 +62,6 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
         path: vec![Pair::new("model", target.model.clone())],
         ..UpstreamRequest::new(if target.stream { STREAM } else { WHOLE }, writer.finish(), notes.into_vec())
     })
-}
-
-pub fn unsupported(param: &str, message: &str) -> Failure {
-    Failure { param: Some(param.to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
 /// About what the texts of a request come to, so that a long one is not moved again and again as it is written.

@@ -18,10 +18,6 @@ const MOST_STOPS: usize = 5;
 const MOST_K: u32 = 500;
 
 pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
-    if request.choices.is_some_and(|choices| choices > 1) {
-        let message = "Cohere's models answer once: `n` must be 1";
-        return Err(Failure { param: Some("n".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) });
-    }
     let mut notes = Notes::default();
     let cap = cap(target, request, &mut notes);
     let able = target.capabilities.is_empty() || target.capabilities.iter().any(|able| able == "reasoning");
@@ -48,7 +44,9 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
     writer.member_bool("stream", target.stream);
     writer.end_object();
 
-    for (name, given) in [("user", request.user.is_some()), ("metadata", !request.metadata.is_empty())] {
+    // These models answer once.
+    let many = request.choices.is_some_and(|choices| choices > 1);
+    for (name, given) in [("n", many), ("user", request.user.is_some()), ("metadata", !request.metadata.is_empty())] {
         if given {
             notes.dropped(name);
         }

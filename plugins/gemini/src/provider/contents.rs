@@ -227,10 +227,10 @@ impl Turns<'_> {
                 writer.begin_object();
                 writer.member_string("text", text);
             }
-            Content::Image(media) => self.media(writer, media, "image", part)?,
-            Content::Audio(media) => self.media(writer, media, "audio", part)?,
-            Content::Video(media) => self.media(writer, media, "video", part)?,
-            Content::Document(media) => self.media(writer, media, "document", part)?,
+            Content::Image(media) => self.media(writer, media, "image", part),
+            Content::Audio(media) => self.media(writer, media, "audio", part),
+            Content::Video(media) => self.media(writer, media, "video", part),
+            Content::Document(media) => self.media(writer, media, "document", part),
             Content::ToolCall(call) => {
                 writer.begin_object();
                 writer.key("functionCall");
@@ -278,9 +278,9 @@ impl Turns<'_> {
         Ok(true)
     }
 
-    fn media(&mut self, writer: &mut Writer, media: &Media, kind: &str, part: &Part) -> Result<(), Failure> {
+    fn media(&mut self, writer: &mut Writer, media: &Media, kind: &str, part: &Part) {
         writer.begin_object();
-        media::write(writer, media, kind, &part.extra, self.native, self.notes)
+        media::write(writer, media, kind, &part.extra, self.notes);
     }
 
     /// What a part has beside its content.
@@ -363,7 +363,7 @@ impl Turns<'_> {
                 writer.begin_array();
             }
             writer.begin_object();
-            media::write(writer, media, kind, &part.extra, self.native, self.notes)?;
+            media::write(writer, media, kind, &part.extra, self.notes);
             if self.native {
                 write::direct(writer, &part.extra);
             }

@@ -6,20 +6,12 @@ use std::borrow::Cow;
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::request::unsupported;
 use crate::wire::write;
+use portcullis_plugin::media::data_url;
 use portcullis_plugin::notes::Notes;
 
-/// Writes the member that holds the media; says whether there was one. `kind` is what the IR calls it. `native`: the request is of
-/// this API's own protocol, whose names of uploaded files the host has looked at.
-pub fn write(
-    writer: &mut Writer,
-    media: &Media,
-    kind: &str,
-    extra: &[Field],
-    native: bool,
-    notes: &mut Notes,
-) -> Result<(), Failure> {
+/// Writes the member that holds the media; says whether there was one. `kind` is what the IR calls it.
+pub fn write(writer: &mut Writer, media: &Media, kind: &str, extra: &[Field], notes: &mut Notes) {
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
         notes.dropped("image.detail");
     }
@@ -34,25 +26,24 @@ pub fn write(
                 let mime_type = inline_type(Some(said), kind, data);
                 write::blob(writer, Some(&mime_type), data, name, &write::within(extra, "inlineData"));
             }
-            None if !native && is_uploaded(url) => {
-                return Err(unsupported("messages", "a file that was uploaded to this account cannot be named by URL"));
-            }
             None => {
                 let mime_type = media.media_type.as_deref().or_else(|| type_of(url, kind));
                 write::file(writer, mime_type, url, name, &write::within(extra, "fileData"));
             }
         },
-        // Files of this API are known by a URI.
-        Source::File(uri) if uri.contains("://") => write::file(writer, media.media_type.as_deref(), uri, name, &[]),
-        Source::File(_) => {
-            return Err(unsupported(
-                "messages",
-                "a file uploaded to another provider cannot be read by Google's; send it inline or by URL",
-            ));
-        }
+        Source::File(uri) => write::file(writer, media.media_type.as_deref(), uri, name, &[]),
         Source::Text(text) => writer.member_string("text", text),
     }
-    Ok(())
+}
+
+/// Whether it can be named here; what cannot is left out before anything is written. Files of this API are known by a URI.
+/// `native`: the request is of this API's own protocol, whose names of uploaded files the host has looked at.
+pub fn takes(native: bool, media: &Media) -> bool {
+    match &media.source {
+        Source::File(uri) => uri.contains("://"),
+        Source::Url(url) => native || !is_uploaded(url),
+        Source::Base64(_) | Source::Text(_) => true,
+    }
 }
 
 /// Whether a URL is of a file in the account (<https://ai.google.dev/gemini-api/docs/files>), which its key would read for anybody.
@@ -112,12 +103,6 @@ fn type_of(url: &str, kind: &str) -> Option<&'static str> {
         },
     };
     Some(known)
-}
-
-/// `data:image/png;base64,…`, as OpenAI clients write inline images.
-fn data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    Some((head.strip_suffix(";base64")?, data))
 }
 
 #[cfg(test)]

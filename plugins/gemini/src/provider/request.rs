@@ -6,7 +6,7 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
-use super::{contents, generation, tools};
+use super::{contents, generation, media, tools};
 use crate::wire::write;
 use crate::{FORMAT, catalogue};
 use portcullis_plugin::notes::Notes;
@@ -15,6 +15,9 @@ pub fn encode(target: &Target, request: &Request) -> Result<UpstreamRequest, Fai
     let native = request.format == FORMAT;
     let traits = catalogue::traits(&target.model);
     let mut notes = Notes::default();
+    let takes = |_, given: &Media| media::takes(native, given);
+    let request = portcullis_plugin::media::fitted(request, "Gemini", &mut notes, takes)?;
+    let request = &*request;
     let output = generation::output(request, &traits, &mut notes);
 
     let mut writer = Writer::with_capacity(1024 + text_bytes(request));
@@ -59,8 +62,4 @@ fn text_bytes(request: &Request) -> usize {
         _ => 256,
     };
     request.messages.iter().flat_map(|message| &message.parts).map(text).sum()
-}
-
-pub fn unsupported(param: &str, message: &str) -> Failure {
-    Failure { param: Some(param.to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }

@@ -6,8 +6,8 @@
 use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
-use super::request::unsupported;
 use crate::FORMAT;
+use portcullis_plugin::media::{Kind, data_url};
 use portcullis_plugin::notes::Notes;
 
 /// A call of the conversation: its id and its function.
@@ -105,7 +105,7 @@ impl<'a> WireMessage<'a> {
                 None
             }
             Content::Image(media) => {
-                self.images.push(inline(media)?);
+                self.images.extend(inline(media));
                 None
             }
             Content::Document(Media { source: Source::Text(text), name, .. }) => {
@@ -130,9 +130,8 @@ impl<'a> WireMessage<'a> {
                 let message = "messages: tool calls are the assistant's and their results the user's or the tool's";
                 return Err(Failure::invalid("messages", message));
             }
-            Content::Document(_) => Some("document"),
-            Content::Audio(_) => Some("audio"),
-            Content::Video(_) => Some("video"),
+            // Left out before: see `takes`.
+            Content::Document(_) | Content::Audio(_) | Content::Video(_) => None,
             Content::Other(item) => Some(item.kind.as_str()),
         };
         match dropped {
@@ -181,15 +180,21 @@ fn images(writer: &mut Writer, images: &[&str]) {
     writer.end_array();
 }
 
-fn inline(media: &Media) -> Result<&str, Failure> {
-    let data = match &media.source {
-        Source::Base64(data) => Some(data.as_str()),
-        Source::Url(url) => {
-            url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")).map(|(_, data)| data)
-        }
+/// Whether it goes along: images inline, and documents as text.
+pub fn takes(kind: Kind, media: &Media) -> bool {
+    match kind {
+        Kind::Image => inline(media).is_some(),
+        Kind::Document => matches!(media.source, Source::Text(_)),
+        Kind::Audio | Kind::Video => false,
+    }
+}
+
+fn inline(media: &Media) -> Option<&str> {
+    match &media.source {
+        Source::Base64(data) => Some(data),
+        Source::Url(url) => data_url(url).map(|(_, data)| data),
         Source::File(_) | Source::Text(_) => None,
-    };
-    data.ok_or_else(|| unsupported("messages", "Ollama takes images inline only, as base64"))
+    }
 }
 
 /// Arguments are an object.
@@ -238,7 +243,7 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, name: Option<&str>, not
         }
         match &part.content {
             ResultContent::Text(words) => paragraph(&mut text, words),
-            ResultContent::Image(Media { source: Source::Base64(data), .. }) => pictures.push(data.as_str()),
+            ResultContent::Image(media) => pictures.extend(inline(media)),
             ResultContent::Document(Media { source: Source::Text(words), name, .. }) => {
                 notes.approximated("tool_result.document");
                 paragraph(&mut text, name.as_deref().unwrap_or_default());
@@ -251,8 +256,7 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, name: Option<&str>, not
             }
             ResultContent::Other(item) if item.format == FORMAT => paragraph(&mut text, &item.value),
             ResultContent::Other(item) => notes.dropped(&format!("tool_result.{}", item.kind)),
-            ResultContent::Document(_) => notes.dropped("tool_result.document"),
-            ResultContent::Image(_) => notes.dropped("tool_result.image"),
+            ResultContent::Document(_) => {}
         }
     }
     writer.begin_object();

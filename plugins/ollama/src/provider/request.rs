@@ -10,6 +10,7 @@ use super::{messages, options, thinking};
 use crate::FORMAT;
 use crate::config::Config;
 use crate::manifest::CHAT;
+use portcullis_plugin::media;
 use portcullis_plugin::notes::Notes;
 
 /// Ollama's own, which cross as they are.
@@ -23,10 +24,9 @@ const MOST_LOGPROBS: u32 = 20;
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 
 pub fn encode(config: &Config, target: &Target, request: &Request) -> Result<UpstreamRequest, Failure> {
-    if request.choices.is_some_and(|choices| choices > 1) {
-        return Err(unsupported("n", "Ollama answers once: `n` must be 1"));
-    }
     let mut notes = Notes::default();
+    let request = media::fitted(request, "Ollama", &mut notes, messages::takes)?;
+    let request = &*request;
     let mut writer = Writer::with_capacity(1024 + text_bytes(request));
     writer.begin_object();
     writer.member_string("model", &target.model);
@@ -52,16 +52,14 @@ pub fn encode(config: &Config, target: &Target, request: &Request) -> Result<Ups
     // A stream is what Ollama answers unless told otherwise.
     writer.member_bool("stream", target.stream);
     writer.end_object();
-    for (name, given) in [("user", request.user.is_some()), ("metadata", !request.metadata.is_empty())] {
+    // It answers once.
+    let many = request.choices.is_some_and(|choices| choices > 1);
+    for (name, given) in [("n", many), ("user", request.user.is_some()), ("metadata", !request.metadata.is_empty())] {
         if given {
             notes.dropped(name);
         }
     }
     Ok(UpstreamRequest::new(CHAT, writer.finish(), notes.into_vec()))
-}
-
-pub fn unsupported(param: &str, message: &str) -> Failure {
-    Failure { param: Some(param.to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
 /// About what the texts and images of a request come to, so that a long one is not moved again and again as it is written.

@@ -4,9 +4,10 @@ use portcullis_plugin::json::{self, Writer};
 use portcullis_plugin::prelude::*;
 
 use super::names;
-use super::request::{tool_name, unsupported};
+use super::request::tool_name;
 use crate::block::CARRY;
 use crate::{FORMAT, cache};
+use portcullis_plugin::media::{Kind, data_url};
 use portcullis_plugin::notes::Notes;
 
 /// Whether a part is plain text that a message may hold as a bare string.
@@ -19,11 +20,11 @@ pub fn bare(part: &Part) -> Option<&str> {
 
 /// Writes one part as a block; says whether there was anything to write. The API refuses text without a visible
 /// character, so it is left out.
-pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: &mut Notes) -> Result<bool, Failure> {
+pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: &mut Notes) -> bool {
     match &part.content {
         Content::Text(text) | Content::Refusal(text) => {
             if text.trim().is_empty() {
-                return Ok(false);
+                return false;
             }
             if matches!(part.content, Content::Refusal(_)) {
                 notes.approximated("refusal");
@@ -35,15 +36,15 @@ pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: 
         Content::Image(media) => {
             writer.begin_object();
             writer.member_string("type", "image");
-            image(writer, media, native, notes)?;
+            image(writer, media, notes);
         }
         Content::Document(media) => {
             writer.begin_object();
             writer.member_string("type", "document");
-            document(writer, media, native)?;
+            document(writer, media);
         }
-        Content::Audio(_) => return Err(unsupported("messages", "Anthropic models do not take audio")),
-        Content::Video(_) => return Err(unsupported("messages", "Anthropic models do not take video")),
+        // Left out before: see `takes`.
+        Content::Audio(_) | Content::Video(_) => return false,
         Content::ToolCall(call) => {
             writer.begin_object();
             writer.member_string("type", "tool_use");
@@ -53,7 +54,7 @@ pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: 
         }
         Content::ToolResult(result) => {
             writer.begin_object();
-            tool_result(writer, result, native, notes)?;
+            tool_result(writer, result, native, notes);
         }
         Content::Reasoning(reasoning) => {
             // Signed for this API or not at all: unsigned thinking and another's is refused.
@@ -72,7 +73,7 @@ pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: 
                 }
                 _ => {
                     notes.add("signature-dropped", "reasoning");
-                    return Ok(false);
+                    return false;
                 }
             }
         }
@@ -82,11 +83,11 @@ pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: 
                 Some(mark) => with_mark(writer, &item.value, mark),
                 None => writer.raw(&item.value),
             }
-            return Ok(true);
+            return true;
         }
         Content::Other(item) => {
             notes.dropped(&item.kind);
-            return Ok(false);
+            return false;
         }
     }
     members(writer, &part.carry, &part.extra, native, notes);
@@ -94,7 +95,7 @@ pub fn write(writer: &mut Writer, part: &Part, role: Role, native: bool, notes: 
         cache::write(writer, mark);
     }
     writer.end_object();
-    Ok(true)
+    true
 }
 
 /// A raw object with one more member.
@@ -143,7 +144,7 @@ fn input(writer: &mut Writer, call: &ToolCall, notes: &mut Notes) {
 
 // --- tool results ----------------------------------------------------------------------------------------------------
 
-fn tool_result(writer: &mut Writer, result: &ToolResult, native: bool, notes: &mut Notes) -> Result<(), Failure> {
+fn tool_result(writer: &mut Writer, result: &ToolResult, native: bool, notes: &mut Notes) {
     writer.member_string("type", "tool_result");
     writer.member_string("tool_use_id", &names::id(&result.call_id));
     match &result.parts[..] {
@@ -155,7 +156,7 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, native: bool, notes: &m
             writer.key("content");
             writer.begin_array();
             for part in parts {
-                result_part(writer, part, native, notes)?;
+                result_part(writer, part, native, notes);
             }
             writer.end_array();
         }
@@ -163,14 +164,13 @@ fn tool_result(writer: &mut Writer, result: &ToolResult, native: bool, notes: &m
     if result.is_error {
         writer.member_bool("is_error", true);
     }
-    Ok(())
 }
 
-fn result_part(writer: &mut Writer, part: &ResultPart, native: bool, notes: &mut Notes) -> Result<(), Failure> {
+fn result_part(writer: &mut Writer, part: &ResultPart, native: bool, notes: &mut Notes) {
     match &part.content {
         ResultContent::Text(text) => {
             if text.trim().is_empty() {
-                return Ok(());
+                return;
             }
             writer.begin_object();
             writer.member_string("type", "text");
@@ -179,12 +179,12 @@ fn result_part(writer: &mut Writer, part: &ResultPart, native: bool, notes: &mut
         ResultContent::Image(media) => {
             writer.begin_object();
             writer.member_string("type", "image");
-            image(writer, media, native, notes)?;
+            image(writer, media, notes);
         }
         ResultContent::Document(media) => {
             writer.begin_object();
             writer.member_string("type", "document");
-            document(writer, media, native)?;
+            document(writer, media);
         }
         ResultContent::SearchResult(result) => {
             writer.begin_object();
@@ -195,11 +195,11 @@ fn result_part(writer: &mut Writer, part: &ResultPart, native: bool, notes: &mut
                 Some(mark) => with_mark(writer, &item.value, mark),
                 None => writer.raw(&item.value),
             }
-            return Ok(());
+            return;
         }
         ResultContent::Other(item) => {
             notes.dropped(&item.kind);
-            return Ok(());
+            return;
         }
     }
     members(writer, &[], &part.extra, native, notes);
@@ -207,7 +207,6 @@ fn result_part(writer: &mut Writer, part: &ResultPart, native: bool, notes: &mut
         cache::write(writer, mark);
     }
     writer.end_object();
-    Ok(())
 }
 
 fn search_result(writer: &mut Writer, result: &SearchResult) {
@@ -230,7 +229,23 @@ fn search_result(writer: &mut Writer, result: &SearchResult) {
 
 // --- media -----------------------------------------------------------------------------------------------------------
 
-fn image(writer: &mut Writer, media: &Media, native: bool, notes: &mut Notes) -> Result<(), Failure> {
+const PDF: &str = "application/pdf";
+
+/// Whether the API takes it; what it does not is left out before anything is written. `files`: it has uploaded files, and the client
+/// speaks its protocol.
+pub fn takes(kind: Kind, media: &Media, files: bool) -> bool {
+    let is_pdf = |kind: Option<&str>| kind.is_none_or(|kind| kind == PDF);
+    match (kind, &media.source) {
+        (Kind::Audio | Kind::Video, _) | (Kind::Image, Source::Text(_)) => false,
+        (_, Source::File(_)) => files,
+        // "Anthropic models read PDF and plain text."
+        (Kind::Document, Source::Base64(_)) => is_pdf(media.media_type.as_deref()),
+        (Kind::Document, Source::Url(url)) => data_url(url).is_none_or(|(kind, _)| is_pdf(Some(kind))),
+        _ => true,
+    }
+}
+
+fn image(writer: &mut Writer, media: &Media, notes: &mut Notes) {
     if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
         notes.dropped("image.detail");
     }
@@ -240,33 +255,20 @@ fn image(writer: &mut Writer, media: &Media, native: bool, notes: &mut Notes) ->
             Some((kind, data)) => base64(writer, image_type(Some(kind), data), data),
             None => by(writer, "url", "url", url),
         },
-        Source::File(id) if native => by(writer, "file", "file_id", id),
-        Source::File(_) => return Err(foreign_file()),
-        Source::Text(_) => return Err(unsupported("messages", "an image cannot be text")),
+        Source::File(id) => by(writer, "file", "file_id", id),
+        // No image is text: see `takes`.
+        Source::Text(_) => {}
     }
-    Ok(())
 }
 
-fn document(writer: &mut Writer, media: &Media, native: bool) -> Result<(), Failure> {
-    const PDF: &str = "application/pdf";
-    let pdf = |kind: Option<&str>| match kind {
-        None | Some(PDF) => Ok(()),
-        Some(other) => Err(unsupported("messages", &format!("Anthropic models read PDF and plain text, not {other}"))),
-    };
+fn document(writer: &mut Writer, media: &Media) {
     match &media.source {
-        Source::Base64(data) => {
-            pdf(media.media_type.as_deref())?;
-            base64(writer, PDF, data);
-        }
+        Source::Base64(data) => base64(writer, PDF, data),
         Source::Url(url) => match data_url(url) {
-            Some((kind, data)) => {
-                pdf(Some(kind))?;
-                base64(writer, PDF, data);
-            }
+            Some((_, data)) => base64(writer, PDF, data),
             None => by(writer, "url", "url", url),
         },
-        Source::File(id) if native => by(writer, "file", "file_id", id),
-        Source::File(_) => return Err(foreign_file()),
+        Source::File(id) => by(writer, "file", "file_id", id),
         Source::Text(text) => {
             writer.key("source");
             writer.begin_object();
@@ -279,14 +281,6 @@ fn document(writer: &mut Writer, media: &Media, native: bool) -> Result<(), Fail
     if let Some(title) = &media.name {
         writer.member_string("title", title);
     }
-    Ok(())
-}
-
-fn foreign_file() -> Failure {
-    unsupported(
-        "messages",
-        "a file uploaded to another provider cannot be read by Anthropic's; send it inline or by URL",
-    )
 }
 
 fn base64(writer: &mut Writer, media_type: &str, data: &str) {
@@ -304,13 +298,6 @@ fn by(writer: &mut Writer, kind: &str, member: &str, value: &str) {
     writer.member_string("type", kind);
     writer.member_string(member, value);
     writer.end_object();
-}
-
-/// `data:image/png;base64,…`, as OpenAI clients write inline images.
-fn data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let kind = head.strip_suffix(";base64")?;
-    Some((kind.split(';').next().unwrap_or(kind), data))
 }
 
 /// The API insists on the right type: it is what the client says, or what the first bytes are.

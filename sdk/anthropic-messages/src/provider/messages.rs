@@ -27,11 +27,11 @@ pub fn write(
         notes.approximated("messages.system");
         writer.key("messages");
         writer.begin_array();
-        let written = turn(writer, system, "user", instruction, native, notes)?;
+        let written = turn(writer, system, "user", instruction, native, notes);
         writer.end_array();
         return if written { Ok(()) } else { Err(empty()) };
     }
-    write_system(writer, system, instruction, native, notes)?;
+    write_system(writer, system, instruction, native, notes);
     writer.key("messages");
     writer.begin_array();
     let mut rest = turns;
@@ -46,7 +46,7 @@ pub fn write(
             })
             .map_or(rest.len(), |at| at + 1);
         let (group, after) = rest.split_at(end);
-        written |= turn(writer, group, side, None, native, notes)?;
+        written |= turn(writer, group, side, None, native, notes);
         rest = after;
     }
     writer.end_array();
@@ -72,13 +72,7 @@ fn side(message: &Message, native: bool) -> &'static str {
     }
 }
 
-fn write_system(
-    writer: &mut Writer,
-    messages: &[Message],
-    instruction: Option<&str>,
-    native: bool,
-    notes: &mut Notes,
-) -> Result<(), Failure> {
+fn write_system(writer: &mut Writer, messages: &[Message], instruction: Option<&str>, native: bool, notes: &mut Notes) {
     let parts = || messages.iter().flat_map(|message| &message.parts);
     for message in messages {
         note_name(message, notes);
@@ -89,7 +83,7 @@ fn write_system(
     for part in parts() {
         match &part.content {
             Content::Text(_) | Content::Other(_) => {
-                count += usize::from(content::write(&mut blocks, part, Role::System, native, notes)?);
+                count += usize::from(content::write(&mut blocks, part, Role::System, native, notes));
             }
             _ => notes.dropped("messages.system"),
         }
@@ -103,7 +97,7 @@ fn write_system(
     }
     blocks.end_array();
     if count == 0 {
-        return Ok(());
+        return;
     }
     writer.key("system");
     // One plain text is written as the string it usually is.
@@ -112,7 +106,6 @@ fn write_system(
         (1, Some(text), _) => writer.string(text),
         _ => writer.raw(&blocks.finish()),
     }
-    Ok(())
 }
 
 /// Writes one turn; says whether it had content.
@@ -123,7 +116,7 @@ fn turn(
     instruction: Option<&str>,
     native: bool,
     notes: &mut Notes,
-) -> Result<bool, Failure> {
+) -> bool {
     for message in group {
         note_name(message, notes);
         if is_system(message) && side == "user" {
@@ -138,7 +131,7 @@ fn turn(
         begin(writer, side);
         writer.member_string("content", text);
         end(writer, group, native, notes);
-        return Ok(true);
+        return true;
     }
     let mut blocks = Writer::with_capacity(1024);
     let mut count = 0;
@@ -147,11 +140,11 @@ fn turn(
     let is_result = |part: &Part| matches!(part.content, Content::ToolResult(_));
     if results_first {
         for (message, part) in parts(group).filter(|(_, part)| is_result(part)) {
-            count += usize::from(content::write(&mut blocks, part, message.role, native, notes)?);
+            count += usize::from(content::write(&mut blocks, part, message.role, native, notes));
         }
     }
     for (message, part) in parts(group).filter(|(_, part)| !(results_first && is_result(part))) {
-        count += usize::from(content::write(&mut blocks, part, message.role, native, notes)?);
+        count += usize::from(content::write(&mut blocks, part, message.role, native, notes));
     }
     if let Some(text) = instruction {
         blocks.begin_object();
@@ -162,12 +155,12 @@ fn turn(
     }
     blocks.end_array();
     if count == 0 {
-        return Ok(false);
+        return false;
     }
     begin(writer, side);
     writer.member_raw("content", &blocks.finish());
     end(writer, group, native, notes);
-    Ok(true)
+    true
 }
 
 fn parts(group: &[Message]) -> impl Iterator<Item = (&Message, &Part)> {

@@ -6,6 +6,7 @@
 use portcullis_plugin::json::Writer;
 use portcullis_plugin::prelude::*;
 
+use super::content;
 use super::messages;
 use super::names;
 use super::reasoning::{self, Plan, Thinking};
@@ -13,6 +14,7 @@ use super::schema::{self, Fitted};
 use crate::catalogue::{self, Traits};
 use crate::platform::Platform;
 use crate::{FORMAT, cache};
+use portcullis_plugin::media;
 use portcullis_plugin::notes::Notes;
 
 /// `max_tokens` where neither the client nor the catalogue says: room for a long answer, whatever the model.
@@ -23,15 +25,14 @@ const JSON_INSTRUCTION: &str =
 /// The body for a platform, and what of the request did not cross.
 ///
 /// # Errors
-/// The request needs what no model here has, or the platform has not.
+/// Nothing is left of the request without what is not taken.
 pub fn encode(platform: &Platform, target: &Target, request: &Request) -> Result<(Json, Vec<Note>), Failure> {
-    if request.choices.is_some_and(|choices| choices > 1) {
-        return Err(unsupported("n", "Anthropic models answer once: `n` must be 1"));
-    }
-    platform.check(request)?;
     let native = request.format == FORMAT;
-    let traits = catalogue::traits(&target.model);
     let mut notes = Notes::default();
+    let files = native && platform.files;
+    let request = media::fitted(request, platform.name, &mut notes, |kind, media| content::takes(kind, media, files))?;
+    let request = &*request;
+    let traits = catalogue::traits(&target.model);
     let cap = cap(target, request, &mut notes);
     let plan = reasoning::plan(request, &traits, cap.unwrap_or(0), &mut notes);
     let max_tokens = cap.unwrap_or(match plan.thinking {
@@ -66,6 +67,10 @@ pub fn encode(platform: &Platform, target: &Target, request: &Request) -> Result
     }
     writer.end_object();
 
+    // These models answer once.
+    if request.choices.is_some_and(|choices| choices > 1) {
+        notes.dropped("n");
+    }
     if request.logprobs.is_some() {
         notes.dropped("logprobs");
     }
@@ -82,10 +87,6 @@ fn text_bytes(request: &Request) -> usize {
         _ => 256,
     };
     request.messages.iter().flat_map(|message| &message.parts).map(text).sum()
-}
-
-pub fn unsupported(param: &str, message: &str) -> Failure {
-    Failure { param: Some(param.to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
 /// A field of another protocol, or that the platform has not; null says nothing and nothing of it is lost.

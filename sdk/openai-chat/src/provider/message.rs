@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 
 use portcullis_plugin::ir::{
-    Content, Failure, FailureKind, Media, Message, Note, Part, Reasoning, ResultContent, ResultPart, Role, Source,
-    ToolCall, ToolResult,
+    Content, Field, Media, Message, Note, Part, Reasoning, ResultContent, ResultPart, Role, Source, ToolCall,
+    ToolResult,
 };
 use portcullis_plugin::json::Writer;
+use portcullis_plugin::media::Kind;
 
 use crate::compat::{Compat, Documents, History};
 use crate::wire::content::write_cache;
@@ -27,13 +28,7 @@ pub struct Messages<'a> {
     /// The request came in this very format.
     pub own: bool,
     /// Media of tool results, waiting for the last result.
-    pub waiting: Vec<(&'a str, &'a Media, Kind)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    Image,
-    Document,
+    pub waiting: Vec<(&'a str, Content)>,
 }
 
 /// A piece of a tool's result that stays in its message.
@@ -43,17 +38,16 @@ enum Piece<'a> {
 }
 
 impl<'a> Messages<'a> {
-    pub fn write(&mut self, messages: &'a [Message]) -> Result<(), Failure> {
+    pub fn write(&mut self, messages: &'a [Message]) {
         self.writer.begin_array();
         for (index, message) in messages.iter().enumerate() {
-            self.message(&format!("/messages/{index}"), message)?;
+            self.message(&format!("/messages/{index}"), message);
         }
-        self.flush()?;
+        self.flush();
         self.writer.end_array();
-        Ok(())
     }
 
-    fn message(&mut self, place: &str, message: &'a Message) -> Result<(), Failure> {
+    fn message(&mut self, place: &str, message: &'a Message) {
         let mut results = false;
         for part in &message.parts {
             if let Content::ToolResult(result) = &part.content {
@@ -64,9 +58,9 @@ impl<'a> Messages<'a> {
         let rest: Vec<&Part> =
             message.parts.iter().filter(|part| !matches!(part.content, Content::ToolResult(_))).collect();
         if results && rest.is_empty() {
-            return Ok(());
+            return;
         }
-        self.flush()?;
+        self.flush();
         self.writer.begin_object();
         let role = match message.role {
             Role::System => "system",
@@ -82,9 +76,9 @@ impl<'a> Messages<'a> {
             None => {}
         }
         if message.role == Role::Assistant {
-            self.assistant(place, &rest)?
+            self.assistant(place, &rest);
         } else {
-            self.content(place, &rest)?
+            self.content(place, &rest);
         }
         if self.own {
             write_fields(self.writer, &message.extra);
@@ -92,7 +86,6 @@ impl<'a> Messages<'a> {
             self.drop_extra(place, message);
         }
         self.writer.end_object();
-        Ok(())
     }
 
     fn drop_extra(&mut self, place: &str, message: &Message) {
@@ -102,43 +95,40 @@ impl<'a> Messages<'a> {
     }
 
     /// The `content` of a message that is not an assistant's.
-    fn content(&mut self, place: &str, parts: &[&'a Part]) -> Result<(), Failure> {
+    fn content(&mut self, place: &str, parts: &[&'a Part]) {
         self.writer.key("content");
         if let [part] = parts
             && let (Content::Text(text), true) = (&part.content, plain(part, self.own))
         {
-            self.drop_cache(part.cache.is_some());
+            self.left_over(part.cache.is_some(), &part.extra);
             self.writer.string(text);
-            return Ok(());
+            return;
         }
         if parts.is_empty() {
             self.writer.string("");
-            return Ok(());
+            return;
         }
         self.writer.begin_array();
         for part in parts {
-            self.part(place, part)?;
+            self.part(place, part);
         }
         self.writer.end_array();
-        Ok(())
     }
 
-    fn part(&mut self, place: &str, part: &Part) -> Result<(), Failure> {
+    fn part(&mut self, place: &str, part: &Part) {
         match &part.content {
             Content::Text(text) | Content::Refusal(text) => self.typed("text", part, |writer| {
                 writer.member_string("text", text);
-                Ok(())
             }),
             Content::Image(image) => self.typed("image_url", part, |writer| write_image(writer, image, part)),
-            Content::Audio(audio) if self.compat.bare_audio => {
-                self.typed("input_audio", part, |writer| write_bare_audio(writer, audio))
+            Content::Audio(audio) => {
+                let bare = self.compat.bare_audio;
+                self.typed("input_audio", part, |writer| write_audio(writer, audio, part, bare));
             }
-            Content::Audio(audio) => self.typed("input_audio", part, |writer| write_audio(writer, audio, part)),
             Content::Document(Media { source: Source::Text(text), .. }) => {
                 note(self.notes, "approximated", format!("{place}/document"));
                 self.typed("text", part, |writer| {
                     writer.member_string("text", text);
-                    Ok(())
                 })
             }
             Content::Document(file) if self.compat.documents == Documents::Url => {
@@ -148,55 +138,47 @@ impl<'a> Messages<'a> {
                 let own = self.own;
                 self.typed("file", part, |writer| write_file(writer, file, part, own))
             }
-            Content::Video(_) => Err(unsupported("video input")),
-            Content::Other(item) if item.format == FORMAT => {
-                self.writer.raw(&item.value);
-                Ok(())
-            }
-            Content::Other(item) => {
-                note(self.notes, "dropped", format!("{place}/{}", item.kind));
-                Ok(())
-            }
-            Content::Reasoning(_) => {
-                note(self.notes, "dropped", format!("{place}/reasoning"));
-                Ok(())
-            }
+            // Left out before: see `takes`.
+            Content::Video(_) => {}
+            Content::Other(item) if item.format == FORMAT => self.writer.raw(&item.value),
+            Content::Other(item) => note(self.notes, "dropped", format!("{place}/{}", item.kind)),
+            Content::Reasoning(_) => note(self.notes, "dropped", format!("{place}/reasoning")),
             Content::ToolCall(_) | Content::ToolResult(_) => {
                 note(self.notes, "dropped", format!("{place}/tool_calls"));
-                Ok(())
             }
         }
     }
 
     /// A content part with its type, cache mark and own fields.
-    fn typed(
-        &mut self,
-        kind: &str,
-        part: &Part,
-        members: impl FnOnce(&mut Writer) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    fn typed(&mut self, kind: &str, part: &Part, members: impl FnOnce(&mut Writer)) {
         self.writer.begin_object();
         self.writer.member_string("type", kind);
-        members(self.writer)?;
+        members(self.writer);
         if self.own {
             write_fields(self.writer, part.extra.iter().filter(|field| !is_nested(field)));
             if let Some(mark) = part.cache {
                 write_cache(self.writer, mark);
             }
         }
-        self.drop_cache(part.cache.is_some());
+        self.left_over(part.cache.is_some(), &part.extra);
         self.writer.end_object();
-        Ok(())
     }
 
-    /// OpenAI caches by itself; another protocol's breakpoints have no place.
-    fn drop_cache(&mut self, marked: bool) {
-        if marked && !self.own {
+    /// What a part of another protocol has beside its content: OpenAI caches by itself, and knows no other's fields.
+    fn left_over(&mut self, marked: bool, extra: &[Field]) {
+        if self.own {
+            return;
+        }
+        if marked {
             note(self.notes, "dropped", "cache_control".to_owned());
+        }
+        // The signature has its own place, or its own note.
+        for field in extra.iter().filter(|field| field.name != "extra_content" && field.value != "null") {
+            note(self.notes, "dropped", format!("content.{}", field.name));
         }
     }
 
-    fn assistant(&mut self, place: &str, parts: &[&'a Part]) -> Result<(), Failure> {
+    fn assistant(&mut self, place: &str, parts: &[&'a Part]) {
         let calls = || parts.iter().filter(|part| is_call(part));
         let has_calls = calls().next().is_some();
         let spoken: Vec<&'a Part> = parts.iter().copied().filter(|part| self.spoken(place, part)).collect();
@@ -209,12 +191,12 @@ impl<'a> Messages<'a> {
         let has_refusal = refusals().next().is_some();
         let thoughts = self.thoughts(place, parts);
         if self.compat.history == History::ThinkingParts && !thoughts.is_empty() {
-            self.thinking_content(place, &thoughts, &spoken)?;
+            self.thinking_content(place, &thoughts, &spoken);
         } else if spoken.is_empty() && (has_calls || has_refusal) {
             self.writer.key("content");
             self.writer.null();
         } else {
-            self.content(place, &spoken)?;
+            self.content(place, &spoken);
         }
         if has_refusal {
             self.writer.member_string("refusal", &refusals().collect::<String>());
@@ -232,7 +214,6 @@ impl<'a> Messages<'a> {
             }
             self.writer.end_array();
         }
-        Ok(())
     }
 
     /// Whether a part belongs into an assistant's `content`, which takes text alone; notes what does not go anywhere.
@@ -264,6 +245,7 @@ impl<'a> Messages<'a> {
         if self.own {
             write_fields(self.writer, &part.extra);
         }
+        self.left_over(part.cache.is_some(), &part.extra);
         if self.compat.thought_signatures {
             write_thought_signature(self.writer, &part.carry);
         } else if part.carry.iter().any(|field| field.name == THOUGHT_SIGNATURE) {
@@ -315,12 +297,7 @@ impl<'a> Messages<'a> {
     }
 
     /// Mistral's content of a turn that was thought about.
-    fn thinking_content(
-        &mut self,
-        place: &str,
-        thoughts: &[(&'a Part, &'a Reasoning)],
-        spoken: &[&'a Part],
-    ) -> Result<(), Failure> {
+    fn thinking_content(&mut self, place: &str, thoughts: &[(&'a Part, &'a Reasoning)], spoken: &[&'a Part]) {
         self.writer.key("content");
         self.writer.begin_array();
         for (_, thought) in thoughts {
@@ -336,10 +313,9 @@ impl<'a> Messages<'a> {
             self.writer.end_object();
         }
         for part in spoken {
-            self.part(place, part)?;
+            self.part(place, part);
         }
         self.writer.end_array();
-        Ok(())
     }
 
     /// A tool's result as a `tool` message; what is not text waits for [`flush`](Self::flush).
@@ -365,15 +341,15 @@ impl<'a> Messages<'a> {
                     continue;
                 }
                 ResultContent::Image(image) => {
-                    self.waiting.push((&result.call_id, image, Kind::Image));
+                    self.waiting.push((&result.call_id, Content::Image(image.clone())));
                     continue;
                 }
                 ResultContent::Document(file) => {
-                    self.waiting.push((&result.call_id, file, Kind::Document));
+                    self.waiting.push((&result.call_id, Content::Document(file.clone())));
                     continue;
                 }
             };
-            self.drop_cache(piece.cache.is_some());
+            self.left_over(piece.cache.is_some(), &piece.extra);
             pieces.push((content, Some(piece)));
         }
         let moved = self.waiting.len() > waiting;
@@ -383,7 +359,7 @@ impl<'a> Messages<'a> {
         if result.is_error {
             note(self.notes, "dropped", format!("{place}/is_error"));
         }
-        self.drop_cache(part.cache.is_some());
+        self.left_over(part.cache.is_some(), &part.extra);
         if pieces.is_empty() && moved {
             pieces.push((Piece::Text(Cow::Borrowed(SEE_BELOW)), None));
         }
@@ -432,16 +408,16 @@ impl<'a> Messages<'a> {
     }
 
     /// Writes what tool results could not hold, as a user's message.
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) {
         if self.waiting.is_empty() {
-            return Ok(());
+            return;
         }
         self.writer.begin_object();
         self.writer.member_string("role", "user");
         self.writer.key("content");
         self.writer.begin_array();
         let mut of = None;
-        for (call_id, media, kind) in std::mem::take(&mut self.waiting) {
+        for (call_id, content) in std::mem::take(&mut self.waiting) {
             if of.replace(call_id) != Some(call_id) {
                 self.writer.begin_object();
                 self.writer.member_string("type", "text");
@@ -449,15 +425,10 @@ impl<'a> Messages<'a> {
                 self.writer.member_string("text", &text);
                 self.writer.end_object();
             }
-            let content = match kind {
-                Kind::Image => Content::Image(media.clone()),
-                Kind::Document => Content::Document(media.clone()),
-            };
-            self.part("", &Part::new(content))?;
+            self.part("", &Part::new(content));
         }
         self.writer.end_array();
         self.writer.end_object();
-        Ok(())
     }
 }
 
@@ -475,12 +446,34 @@ fn plain(part: &Part, own: bool) -> bool {
     !own || (part.cache.is_none() && part.extra.is_empty())
 }
 
-fn write_image(writer: &mut Writer, image: &Media, part: &Part) -> Result<(), Failure> {
+/// Whether the server takes it, by what the protocol has a place for; what it does not is left out before anything is written.
+pub fn takes(compat: &Compat, own: bool, kind: Kind, media: &Media) -> bool {
+    match (kind, &media.source) {
+        (Kind::Video, _) => false,
+        (Kind::Image, Source::Url(_) | Source::Base64(_)) => true,
+        (Kind::Audio, Source::Base64(_)) => true,
+        (Kind::Audio, Source::Url(_)) => compat.bare_audio,
+        // As text.
+        (Kind::Document, Source::Text(_)) => true,
+        (Kind::Document, Source::Base64(_)) => true,
+        (Kind::Document, Source::Url(_)) => compat.documents == Documents::Url,
+        (Kind::Document, Source::File(_)) => own && compat.documents == Documents::File,
+        (Kind::Image | Kind::Audio, _) => false,
+    }
+}
+
+/// What a source is as a text: the data, the URL, or the id.
+fn written(source: &Source) -> &str {
+    match source {
+        Source::Url(text) | Source::Base64(text) | Source::File(text) | Source::Text(text) => text,
+    }
+}
+
+fn write_image(writer: &mut Writer, image: &Media, part: &Part) {
     let url = match &image.source {
-        Source::Url(url) => Cow::Borrowed(url.as_str()),
         // The type is guessed by OpenAI from the bytes; the URL must still name an image.
         Source::Base64(data) => Cow::Owned(media::data_url(image.media_type.as_deref().unwrap_or("image/png"), data)),
-        Source::File(_) | Source::Text(_) => return Err(unsupported("images by file id")),
+        source => Cow::Borrowed(written(source)),
     };
     writer.key("image_url");
     writer.begin_object();
@@ -490,11 +483,15 @@ fn write_image(writer: &mut Writer, image: &Media, part: &Part) -> Result<(), Fa
     }
     write_nested(writer, &part.extra, "image_url/");
     writer.end_object();
-    Ok(())
 }
 
-fn write_audio(writer: &mut Writer, audio: &Media, part: &Part) -> Result<(), Failure> {
-    let Source::Base64(data) = &audio.source else { return Err(unsupported("audio that is not given as base64")) };
+/// `bare` is Mistral's: base64 or a URL and nothing about it ("Chat with Audio",
+/// <https://docs.mistral.ai/capabilities/audio_transcription>).
+fn write_audio(writer: &mut Writer, audio: &Media, part: &Part, bare: bool) {
+    let data = written(&audio.source);
+    if bare {
+        return writer.member_string("input_audio", data);
+    }
     writer.key("input_audio");
     writer.begin_object();
     writer.member_string("data", data);
@@ -503,19 +500,9 @@ fn write_audio(writer: &mut Writer, audio: &Media, part: &Part) -> Result<(), Fa
     }
     write_nested(writer, &part.extra, "input_audio/");
     writer.end_object();
-    Ok(())
 }
 
-/// Mistral's: base64 or a URL ("Chat with Audio", <https://docs.mistral.ai/capabilities/audio_transcription>).
-fn write_bare_audio(writer: &mut Writer, audio: &Media) -> Result<(), Failure> {
-    let (Source::Base64(data) | Source::Url(data)) = &audio.source else {
-        return Err(unsupported("audio uploaded to another provider"));
-    };
-    writer.member_string("input_audio", data);
-    Ok(())
-}
-
-fn write_file(writer: &mut Writer, file: &Media, part: &Part, own: bool) -> Result<(), Failure> {
+fn write_file(writer: &mut Writer, file: &Media, part: &Part, own: bool) {
     writer.key("file");
     writer.begin_object();
     match &file.source {
@@ -532,39 +519,29 @@ fn write_file(writer: &mut Writer, file: &Media, part: &Part, own: bool) -> Resu
                 }
             }
         }
-        Source::File(id) if own => {
-            writer.member_string("file_id", id);
+        source => {
+            writer.member_string("file_id", written(source));
             if let Some(name) = &file.name {
                 writer.member_string("filename", name);
             }
         }
-        Source::File(_) => return Err(unsupported("files uploaded to another provider")),
-        Source::Url(_) | Source::Text(_) => return Err(unsupported("documents by URL")),
     }
     write_nested(writer, &part.extra, "file/");
     writer.end_object();
-    Ok(())
 }
 
 /// Mistral's part: a URL, or the bytes as one ("Document AI", <https://docs.mistral.ai/capabilities/document_ai>).
-fn write_document_url(writer: &mut Writer, file: &Media) -> Result<(), Failure> {
+fn write_document_url(writer: &mut Writer, file: &Media) {
     let url = match &file.source {
-        Source::Url(url) => Cow::Borrowed(url.as_str()),
         Source::Base64(data) => {
             Cow::Owned(media::data_url(file.media_type.as_deref().unwrap_or("application/pdf"), data))
         }
-        Source::File(_) | Source::Text(_) => return Err(unsupported("files uploaded to another provider")),
+        source => Cow::Borrowed(written(source)),
     };
     writer.member_string("document_url", &url);
     if let Some(name) = &file.name {
         writer.member_string("document_name", name);
     }
-    Ok(())
-}
-
-fn unsupported(what: &str) -> Failure {
-    let message = format!("Chat Completions does not take {what}.");
-    Failure { param: Some("messages".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
 /// One note for each thing, however often it occurs.

@@ -10,11 +10,13 @@
 //!   endpoint, from GPT-5.6 on beside any but an explicit `none`.
 //! - Reasoning models refuse sampling parameters, `stop` and `logprobs` unless their effort is `none`, or the catalogue says `sampling`.
 
-use portcullis_plugin::ir::{Failure, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice};
+use portcullis_plugin::ir::{Failure, FunctionTool, Media, Note, Request, ResponseFormat, Tool, ToolChoice};
 use portcullis_plugin::json::Writer;
+use portcullis_plugin::media;
+use portcullis_plugin::notes::Notes;
 use portcullis_plugin::prelude::Target;
 
-use super::message::{Messages, note};
+use super::message::{Messages, note, takes};
 use crate::compat::{Compat, Thinking};
 use crate::wire::content::write_cache;
 use crate::wire::{FORMAT, is_nested, write_fields, write_nested};
@@ -31,13 +33,17 @@ pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>),
 
 /// For a server with its differences.
 pub fn encode_for(compat: &Compat, target: &Target, request: &Request) -> Result<(String, Vec<Note>), Failure> {
-    let mut notes = Vec::new();
-    let mut writer = Writer::with_capacity(1024);
+    let mut left_out = Notes::default();
     let own = request.format == FORMAT;
+    let takes = |kind, medium: &Media| takes(compat, own, kind, medium);
+    let request = media::fitted(request, "Chat Completions", &mut left_out, takes)?;
+    let request = &*request;
+    let mut notes = left_out.into_vec();
+    let mut writer = Writer::with_capacity(1024);
     writer.begin_object();
     writer.member_string("model", &target.model);
     writer.key("messages");
-    Messages { compat, writer: &mut writer, notes: &mut notes, own, waiting: Vec::new() }.write(&request.messages)?;
+    Messages { compat, writer: &mut writer, notes: &mut notes, own, waiting: Vec::new() }.write(&request.messages);
     let mut encoder = Encoder { compat, target, request, own, writer, notes };
     encoder.tools();
     encoder.response_format();

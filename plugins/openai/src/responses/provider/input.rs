@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use portcullis_plugin::ir::{
-    Content, Failure, FailureKind, Field, Media, Message, Note, Part, RawItem, ResultContent, ResultPart, Role, Source,
-    ToolCall, ToolResult,
+    Content, Field, Media, Message, Note, Part, RawItem, ResultContent, ResultPart, Role, Source, ToolCall, ToolResult,
 };
 use portcullis_plugin::json::Writer;
+use portcullis_plugin::media::Kind;
 
 use crate::CUSTOM_TOOL;
 use crate::provider::Fnv;
@@ -35,6 +35,17 @@ pub struct Input<'a> {
     pub custom: HashSet<&'a str>,
 }
 
+/// Whether it goes along, by what the protocol has a place for; what does not is left out before anything is written. `own`: the
+/// client speaks this protocol.
+pub fn takes(own: bool, kind: Kind, media: &Media) -> bool {
+    match (kind, &media.source) {
+        (Kind::Video, _) | (Kind::Image, Source::Text(_)) => false,
+        (Kind::Audio, source) => own && matches!(source, Source::Base64(_)),
+        (_, Source::File(_)) => own,
+        _ => true,
+    }
+}
+
 /// The text of `instructions`, where the conversation begins with one.
 pub fn instructions(messages: &[Message]) -> Option<&str> {
     let first = messages.first().filter(|first| first.role == Role::System && first.extra.is_empty())?;
@@ -56,32 +67,31 @@ pub fn custom_calls(messages: &[Message]) -> HashSet<&str> {
 }
 
 impl Input<'_> {
-    pub fn write(&mut self, messages: &[Message], first: usize) -> Result<(), Failure> {
+    pub fn write(&mut self, messages: &[Message], first: usize) {
         self.writer.begin_array();
         for (index, message) in messages.iter().enumerate().skip(first) {
             let place = format!("/messages/{index}");
             match message.role {
                 Role::Assistant => self.assistant(&place, message),
-                role => self.message(&place, message, role)?,
+                role => self.message(&place, message, role),
             }
         }
         self.writer.end_array();
-        Ok(())
     }
 
     /// A message that is not the assistant's: results are items of their own, and so is what only this format knows.
-    fn message(&mut self, place: &str, message: &Message, role: Role) -> Result<(), Failure> {
+    fn message(&mut self, place: &str, message: &Message, role: Role) {
         let mut spoken = Vec::new();
         let mut head = Some(message);
         for part in &message.parts {
             match &part.content {
                 Content::ToolResult(result) => {
-                    self.spoken(place, head, &mut spoken, role)?;
-                    self.result(place, part, result)?;
+                    self.spoken(place, head, &mut spoken, role);
+                    self.result(place, part, result);
                     head = None;
                 }
                 Content::Other(item) if is_item(part, item) => {
-                    self.spoken(place, head, &mut spoken, role)?;
+                    self.spoken(place, head, &mut spoken, role);
                     self.writer.raw(&item.value);
                     head = None;
                 }
@@ -91,34 +101,21 @@ impl Input<'_> {
             }
         }
         if spoken.is_empty() && !message.parts.is_empty() {
-            return Ok(());
+            return;
         }
         // A message without any part is somebody's silence.
         self.write_message(place, head, &spoken, role)
     }
 
-    fn spoken(
-        &mut self,
-        place: &str,
-        head: Option<&Message>,
-        parts: &mut Vec<&Part>,
-        role: Role,
-    ) -> Result<(), Failure> {
+    fn spoken(&mut self, place: &str, head: Option<&Message>, parts: &mut Vec<&Part>, role: Role) {
         if parts.is_empty() {
-            return Ok(());
+            return;
         }
-        self.write_message(place, head, parts, role)?;
+        self.write_message(place, head, parts, role);
         parts.clear();
-        Ok(())
     }
 
-    fn write_message(
-        &mut self,
-        place: &str,
-        head: Option<&Message>,
-        parts: &[&Part],
-        role: Role,
-    ) -> Result<(), Failure> {
+    fn write_message(&mut self, place: &str, head: Option<&Message>, parts: &[&Part], role: Role) {
         self.writer.begin_object();
         self.writer.member_string("type", "message");
         let role = match role {
@@ -130,13 +127,13 @@ impl Input<'_> {
         self.writer.key("content");
         match parts {
             [] => self.writer.string(""),
-            [Part { content: Content::Text(text), cache: None, extra, .. }] if extra.is_empty() || !self.own => {
+            [Part { content: Content::Text(text), cache: None, extra, .. }] if extra.is_empty() => {
                 self.writer.string(text);
             }
             _ => {
                 self.writer.begin_array();
                 for part in parts {
-                    self.piece(place, &part.content, part.cache.is_some(), part, &part.extra)?;
+                    self.piece(place, &part.content, part.cache.is_some(), part, &part.extra);
                 }
                 self.writer.end_array();
             }
@@ -148,7 +145,6 @@ impl Input<'_> {
             self.members(place, &message.extra);
         }
         self.writer.end_object();
-        Ok(())
     }
 
     /// Fields of the client's own format go back only where that is this one.
@@ -170,37 +166,30 @@ impl Input<'_> {
     }
 
     /// A piece of a message that is not the assistant's.
-    fn piece(
-        &mut self,
-        place: &str,
-        content: &Content,
-        marked: bool,
-        part: &Part,
-        extra: &[Field],
-    ) -> Result<(), Failure> {
+    fn piece(&mut self, place: &str, content: &Content, marked: bool, part: &Part, extra: &[Field]) {
         match content {
             Content::Text(text) | Content::Refusal(text) => {
                 self.open("input_text");
                 self.writer.member_string("text", text);
             }
-            Content::Image(image) => self.image(image)?,
+            Content::Image(image) => self.image(image),
             Content::Document(Media { source: Source::Text(text), .. }) => {
                 self.approximated(place, "document");
                 self.open("input_text");
                 self.writer.member_string("text", text);
             }
-            Content::Document(file) => self.file(file)?,
-            Content::Audio(audio) => self.audio(audio)?,
-            Content::Video(_) => return Err(unsupported("video input")),
+            Content::Document(file) => self.file(file),
+            Content::Audio(audio) => self.audio(audio),
+            // Left out before: see `takes`.
+            Content::Video(_) => return,
             // Everything else was sorted out before.
             Content::Other(item) => {
                 self.writer.raw(&item.value);
-                return Ok(());
+                return;
             }
-            Content::ToolCall(_) | Content::ToolResult(_) | Content::Reasoning(_) => return Ok(()),
+            Content::ToolCall(_) | Content::ToolResult(_) | Content::Reasoning(_) => return,
         }
         self.close(marked, part.cache, extra);
-        Ok(())
     }
 
     fn open(&mut self, kind: &str) {
@@ -217,27 +206,28 @@ impl Input<'_> {
         }
         if self.own {
             write_fields(self.writer, extra);
+        } else {
+            for field in extra.iter().filter(|field| field.value != "null") {
+                note(self.notes, "dropped", format!("content.{}", field.name));
+            }
         }
         self.writer.end_object();
     }
 
-    fn image(&mut self, image: &Media) -> Result<(), Failure> {
+    fn image(&mut self, image: &Media) {
         let (name, value) = match &image.source {
             Source::Url(url) => ("image_url", Cow::Borrowed(url.as_str())),
             Source::Base64(data) => {
                 ("image_url", Cow::Owned(media::data_url(image.media_type.as_deref().unwrap_or("image/png"), data)))
             }
-            Source::File(id) if self.own => ("file_id", Cow::Borrowed(id.as_str())),
-            Source::File(_) => return Err(unsupported("images uploaded to another provider")),
-            Source::Text(_) => return Err(unsupported("images given as text")),
+            Source::File(id) | Source::Text(id) => ("file_id", Cow::Borrowed(id.as_str())),
         };
         self.open("input_image");
         self.writer.member_string(name, &value);
         self.writer.member_string("detail", image.detail.as_deref().unwrap_or("auto"));
-        Ok(())
     }
 
-    fn file(&mut self, file: &Media) -> Result<(), Failure> {
+    fn file(&mut self, file: &Media) {
         let (name, value) = match &file.source {
             Source::Url(url) => ("file_url", Cow::Borrowed(url.as_str())),
             Source::Base64(data) if self.own && file.media_type.is_none() => {
@@ -247,8 +237,7 @@ impl Input<'_> {
                 let media_type = file.media_type.as_deref().unwrap_or("application/pdf");
                 ("file_data", Cow::Owned(media::data_url(media_type, data)))
             }
-            Source::File(id) if self.own => ("file_id", Cow::Borrowed(id.as_str())),
-            Source::File(_) => return Err(unsupported("files uploaded to another provider")),
+            Source::File(id) => ("file_id", Cow::Borrowed(id.as_str())),
             Source::Text(text) => ("file_data", Cow::Borrowed(text.as_str())),
         };
         self.open("input_file");
@@ -262,15 +251,11 @@ impl Input<'_> {
         if let Some(detail) = &file.detail {
             self.writer.member_string("detail", detail);
         }
-        Ok(())
     }
 
     /// The official types of messages have no audio; what came in this format goes back all the same.
-    fn audio(&mut self, audio: &Media) -> Result<(), Failure> {
-        let Source::Base64(data) = &audio.source else { return Err(unsupported("audio that is not given as base64")) };
-        if !self.own {
-            return Err(unsupported("audio input"));
-        }
+    fn audio(&mut self, audio: &Media) {
+        let Source::Base64(data) = &audio.source else { return };
         self.open("input_audio");
         self.writer.key("input_audio");
         self.writer.begin_object();
@@ -279,27 +264,24 @@ impl Input<'_> {
             self.writer.member_string("format", media::audio_format(media_type));
         }
         self.writer.end_object();
-        Ok(())
     }
 
     // --- results -----------------------------------------------------------------------------------------------------
 
-    fn result(&mut self, place: &str, part: &Part, result: &ToolResult) -> Result<(), Failure> {
+    fn result(&mut self, place: &str, part: &Part, result: &ToolResult) {
         let custom = carried_json(&part.carry, CUSTOM_TOOL).is_some() || self.custom.contains(result.call_id.as_str());
         self.open(if custom { "custom_tool_call_output" } else { "function_call_output" });
         self.writer.member_string("call_id", &short_id(&result.call_id, self.own));
         self.writer.key("output");
         match result.parts.as_slice() {
             [] => self.writer.string(""),
-            [ResultPart { content: ResultContent::Text(text), cache: None, extra }]
-                if extra.is_empty() || !self.own =>
-            {
+            [ResultPart { content: ResultContent::Text(text), cache: None, extra }] if extra.is_empty() => {
                 self.writer.string(text);
             }
             pieces => {
                 self.writer.begin_array();
                 for piece in pieces {
-                    self.result_piece(place, piece)?;
+                    self.result_piece(place, piece);
                 }
                 self.writer.end_array();
             }
@@ -317,17 +299,16 @@ impl Input<'_> {
             write_fields(self.writer, &part.extra);
         }
         self.writer.end_object();
-        Ok(())
     }
 
-    fn result_piece(&mut self, place: &str, piece: &ResultPart) -> Result<(), Failure> {
+    fn result_piece(&mut self, place: &str, piece: &ResultPart) {
         match &piece.content {
             ResultContent::Text(text) | ResultContent::Document(Media { source: Source::Text(text), .. }) => {
                 self.open("input_text");
                 self.writer.member_string("text", text);
             }
-            ResultContent::Image(image) => self.image(image)?,
-            ResultContent::Document(file) => self.file(file)?,
+            ResultContent::Image(image) => self.image(image),
+            ResultContent::Document(file) => self.file(file),
             ResultContent::SearchResult(found) => {
                 self.approximated(place, "search_result");
                 self.open("input_text");
@@ -336,15 +317,14 @@ impl Input<'_> {
             }
             ResultContent::Other(item) if item.format == FORMAT => {
                 self.writer.raw(&item.value);
-                return Ok(());
+                return;
             }
             ResultContent::Other(item) => {
                 self.dropped(place, &item.kind);
-                return Ok(());
+                return;
             }
         }
         self.close(piece.cache.is_some(), piece.cache, &piece.extra);
-        Ok(())
     }
 
     // --- the assistant's turns ---------------------------------------------------------------------------------------
@@ -490,11 +470,6 @@ impl Input<'_> {
 /// Whether a raw part is an item of this format's own.
 fn is_item(part: &Part, item: &RawItem) -> bool {
     item.format == FORMAT && carried_json(&part.carry, RAW_ITEM).is_some()
-}
-
-fn unsupported(what: &str) -> Failure {
-    let message = format!("The Responses API does not take {what}.");
-    Failure { param: Some("messages".to_owned()), ..Failure::new(FailureKind::UnsupportedFeature, message) }
 }
 
 /// An id that OpenAI accepts: another protocol's, shortened the same way in the call and in its result.

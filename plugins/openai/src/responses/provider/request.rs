@@ -7,13 +7,13 @@
 //! - Fields that Chat Completions has by the same name go over; `verbosity`, custom tools and allowed tools by their other shape.
 //! - There are no stop sequences, penalties, seeds or several answers here.
 
-use portcullis_plugin::ir::{
-    Failure, FailureKind, Field, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice,
-};
+use portcullis_plugin::ir::{Failure, Field, FunctionTool, Note, Request, ResponseFormat, Tool, ToolChoice};
 use portcullis_plugin::json::{self, Writer};
+use portcullis_plugin::media;
+use portcullis_plugin::notes::Notes;
 use portcullis_plugin::prelude::Target;
 
-use super::input::{Input, custom_calls, instructions};
+use super::input::{Input, custom_calls, instructions, takes};
 use crate::provider::message::note;
 use crate::provider::request::effort_of;
 use crate::responses::FORMAT;
@@ -32,9 +32,12 @@ const SHARED: &[&str] = &[
 ];
 
 pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>), Failure> {
-    let mut notes = Vec::new();
-    let mut writer = Writer::with_capacity(1024);
     let own = request.format == FORMAT;
+    let mut left_out = Notes::default();
+    let request = media::fitted(request, "the Responses API", &mut left_out, |kind, media| takes(own, kind, media))?;
+    let request = &*request;
+    let mut notes = left_out.into_vec();
+    let mut writer = Writer::with_capacity(1024);
     writer.begin_object();
     writer.member_string("model", &target.model);
     let instructions = instructions(&request.messages);
@@ -46,13 +49,13 @@ pub fn encode(target: &Target, request: &Request) -> Result<(String, Vec<Note>),
     if !own || request.messages.len() > first {
         writer.key("input");
         let custom = custom_calls(&request.messages);
-        Input { writer: &mut writer, notes: &mut notes, own, custom }.write(&request.messages, first)?;
+        Input { writer: &mut writer, notes: &mut notes, own, custom }.write(&request.messages, first);
     }
     let mut encoder = Encoder { target, request, own, writer, notes };
     encoder.tools();
     encoder.reasoning();
     encoder.text();
-    encoder.sampling()?;
+    encoder.sampling();
     encoder.identity();
     encoder.extra();
     encoder.writer.end_object();
@@ -302,13 +305,8 @@ impl Encoder<'_> {
 
     // --- the rest ----------------------------------------------------------------------------------------------------
 
-    fn sampling(&mut self) -> Result<(), Failure> {
+    fn sampling(&mut self) {
         let request = self.request;
-        if request.choices.is_some_and(|choices| choices > 1) {
-            let message = "The Responses API gives one answer to a request.";
-            let failure = Failure::new(FailureKind::UnsupportedFeature, message);
-            return Err(Failure { param: Some("n".to_owned()), ..failure });
-        }
         let allowed = self.own || self.unknown() || !self.has("reasoning");
         for (name, value) in [("temperature", request.sampling.temperature), ("top_p", request.sampling.top_p)] {
             match value {
@@ -323,6 +321,7 @@ impl Encoder<'_> {
             ("presence_penalty", request.sampling.presence_penalty.is_some_and(|penalty| penalty != 0.0)),
             ("seed", request.sampling.seed.is_some()),
             ("stop", !request.stop.is_empty()),
+            ("n", request.choices.is_some_and(|choices| choices > 1)),
         ];
         for (name, _) in absent.iter().filter(|(_, said)| *said) {
             self.note("dropped", name);
@@ -345,7 +344,6 @@ impl Encoder<'_> {
         if self.target.stream {
             self.writer.member_bool("stream", true);
         }
-        Ok(())
     }
 
     fn identity(&mut self) {
