@@ -415,6 +415,8 @@ async fn frames_that_a_guard_adds_are_numbered() {
             frame(of(1, "response.output_text.delta", "delta", "say ")),
             // This may become what is masked, and never does.
             frame(of(2, "response.output_text.delta", "delta", "ZQX-73")),
+            // What one read brings is judged together, and nothing need be held.
+            Act::pause(300),
             frame(of(3, "response.output_text.done", "text", text)),
             frame(json!({"type": "response.completed", "sequence_number": 4, "response": document})),
             Act::end(),
