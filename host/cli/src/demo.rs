@@ -8,7 +8,7 @@ use clap::Args;
 use portcullis_core::Environment;
 use portcullis_demo_upstream as upstream;
 use portcullis_gateway::config::{Config, ProcessEnvironment, watch};
-use portcullis_store::NewKey;
+use portcullis_store::{Actor, NewKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,7 +62,7 @@ async fn demo(arguments: DemoArguments) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let created = running.store.create_key(NewKey::new("demo", Environment::Development)).await?;
+    let created = running.store.create_key(&Actor::system(), NewKey::new("demo", Environment::Development)).await?;
     print_welcome(&running, created.secret.expose(), &path, &arguments.plugins);
     let mut changes = watch::changes(path.clone());
     let mut terminate = signal(SignalKind::terminate())?;

@@ -3,17 +3,19 @@
 mod catalogue;
 mod check;
 mod demo;
-mod keys;
+mod identity;
 mod logging;
 mod plugins;
 mod running;
 mod serve;
+mod table;
 mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use identity::Action;
 
 /// Fewer system calls than the C library's allocator for the many short-lived strings of a request.
 #[global_allocator]
@@ -38,12 +40,54 @@ enum Command {
     },
     /// Try it: a gateway with a demo provider on loopback, a key and a curl to paste.
     Demo(demo::DemoArguments),
-    /// Make, list and revoke API keys.
+    /// API keys: make, list, change, rotate, suspend, revoke.
     Key {
         #[command(flatten)]
         config: ConfigArgument,
         #[command(subcommand)]
-        action: keys::KeyAction,
+        action: identity::KeyAction,
+    },
+    /// Organisations, and what their keys may do.
+    Org {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::OrgAction,
+    },
+    /// Teams of organisations, and what their keys may do.
+    Team {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::TeamAction,
+    },
+    /// People, and what they may do.
+    Member {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::MemberAction,
+    },
+    /// Tokens for the admin API.
+    Token {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::TokenAction,
+    },
+    /// The audit trail: who did what.
+    Audit {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::AuditAction,
+    },
+    /// The first superadmin, and the gateways that serve.
+    Admin {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: identity::AdminAction,
     },
     /// Validate the configuration and the plugins it runs.
     Check {
@@ -95,7 +139,13 @@ fn main() -> ExitCode {
         Command::CompileComponent => return portcullis_runtime::compile_standard_input(),
         Command::Serve { config, listen } => serve::run(&config, listen),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::Key { config, action } => keys::run(&config, action),
+        Command::Key { config, action } => identity::run(&config, Action::Key(Box::new(action))),
+        Command::Org { config, action } => identity::run(&config, Action::Org(action)),
+        Command::Team { config, action } => identity::run(&config, Action::Team(action)),
+        Command::Member { config, action } => identity::run(&config, Action::Member(action)),
+        Command::Token { config, action } => identity::run(&config, Action::Token(action)),
+        Command::Audit { config, action } => identity::run(&config, Action::Audit(action)),
+        Command::Admin { config, action } => identity::run(&config, Action::Admin(action)),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),

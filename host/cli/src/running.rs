@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use portcullis_core::SystemClock;
+use portcullis_core::{Clock, SystemClock};
 use portcullis_gateway::config::{Config, StoreConfig};
 use portcullis_gateway::server::{self, Server};
 use portcullis_gateway::{Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
-use portcullis_store::{Conversations, Ledger, LedgerOptions, MasterKey, Store};
+use portcullis_store::{AccessGuard, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Store};
 
 /// How often idle upstream connections are looked through.
 const TRIM: Duration = Duration::from_secs(10);
 /// How often expired conversations are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often keys that will expire are looked for.
+const REMIND: Duration = Duration::from_secs(60 * 60);
 
 /// Everything that runs.
 pub struct Running {
     pub gateway: Arc<Gateway>,
     pub plugins: Arc<PluginManager>,
     pub store: Store,
+    keys: Arc<KeyCache>,
+    access: AccessGuard,
     conversations: Conversations,
     server: Server,
     ledger: Ledger,
@@ -38,14 +42,20 @@ impl Running {
     pub async fn start(config: Config, listen: Option<SocketAddr>) -> Result<Self> {
         let store = open(&config.store).await?;
         let keys = Arc::new(store.key_cache().await.context("the keys")?);
+        let access = store.access_guard(config.access.lockout()).await.context("lock-outs")?;
         let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
         let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let runtime = runtime(&config)?;
         let directory = config.plugins.directory.clone();
         let settings = plugin_settings(&config);
-        let parts =
-            Parts { keys, ledger: ledger.clone(), conversations: conversations.clone(), clock: Arc::new(SystemClock) };
+        let parts = Parts {
+            keys: Arc::clone(&keys),
+            access: access.clone(),
+            ledger: ledger.clone(),
+            conversations: conversations.clone(),
+            clock: Arc::new(SystemClock),
+        };
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
         let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
         let observing = Observing::start(&gateway);
@@ -54,7 +64,8 @@ impl Running {
             .with_context(|| format!("cannot listen on {address}"))?;
         tokio::spawn(trim(Arc::downgrade(&gateway)));
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
-        Ok(Running { gateway, plugins, store, conversations, server, ledger, observing })
+        tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
+        Ok(Running { gateway, plugins, store, keys, access, conversations, server, ledger, observing })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -89,6 +100,11 @@ impl Running {
         self.gateway.flush_traces().await;
         if let Err(error) = self.ledger.close().await {
             tracing::error!(%error, "the ledger was not written to its end; the next start does");
+        }
+        for outcome in [self.access.flush().await, self.keys.close().await] {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "what was left of accesses was not written");
+            }
         }
         drained
     }
@@ -192,6 +208,28 @@ async fn sweep(gateway: std::sync::Weak<Gateway>) {
         tick.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.sweep().await;
+    }
+}
+
+/// Keys that will expire are reminded of: once a day each, by whichever process looks first.
+async fn remind(gateway: std::sync::Weak<Gateway>, store: Store) {
+    let mut tick = tokio::time::interval(REMIND);
+    loop {
+        tick.tick().await;
+        let Some(gateway) = gateway.upgrade() else { return };
+        let days = gateway.snapshot().config.access.remind_days;
+        if days == 0 {
+            continue;
+        }
+        match store.remind_of_expiring_keys(days).await {
+            Ok(keys) => {
+                let now = SystemClock.now_ms();
+                for one in keys {
+                    tracing::warn!(key = %one.id(), name = one.key.name, days = one.days(now), "a key expires soon: rotate it");
+                }
+            }
+            Err(error) => tracing::error!(%error, "keys that expire cannot be read"),
+        }
     }
 }
 

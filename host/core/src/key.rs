@@ -10,10 +10,10 @@ use rand::distr::{Alphanumeric, Distribution};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-const BODY: usize = 43;
-const CHECKSUM: usize = 6;
+pub(crate) const BODY: usize = 43;
+pub(crate) const CHECKSUM: usize = 6;
 /// Characters of a key that may be shown: the environment and four or five random ones.
-const SHOWN: usize = 12;
+pub(crate) const SHOWN: usize = 12;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// What a key is for.
@@ -146,7 +146,7 @@ pub fn check_shape(text: &str) -> Result<Environment, KeyShapeError> {
 }
 
 /// The first 32 bits of the text's SHA-256 in base62, padded.
-fn checksum(text: &str) -> [u8; CHECKSUM] {
+pub(crate) fn checksum(text: &str) -> [u8; CHECKSUM] {
     let digest = Sha256::digest(text.as_bytes());
     let mut value = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) as usize;
     let mut out = [BASE62[0]; CHECKSUM];

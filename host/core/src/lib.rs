@@ -12,6 +12,7 @@ pub mod name;
 pub mod price;
 pub mod receipt;
 pub mod role;
+pub mod token;
 pub mod usage;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -24,4 +25,5 @@ pub use name::Name;
 pub use price::{Cost, Price, PriceList, Rates, Tier, UnknownPrice};
 pub use receipt::Receipt;
 pub use role::{Grant, Permission, Role, Scope};
+pub use token::AdminSecret;
 pub use usage::Usage;

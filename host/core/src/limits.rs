@@ -124,6 +124,24 @@ impl Limits {
             concurrent_requests: self.concurrent_requests.or(base.concurrent_requests),
         }
     }
+
+    /// These limits, none of them above those of `cap`.
+    #[must_use]
+    pub fn within(&self, cap: &Self) -> Self {
+        let least = |own: Option<u64>, cap: Option<u64>| match (own, cap) {
+            (Some(own), Some(cap)) => Some(own.min(cap)),
+            (own, cap) => own.or(cap),
+        };
+        Self {
+            requests_per_minute: least(self.requests_per_minute, cap.requests_per_minute),
+            requests_per_hour: least(self.requests_per_hour, cap.requests_per_hour),
+            requests_per_day: least(self.requests_per_day, cap.requests_per_day),
+            tokens_per_minute: least(self.tokens_per_minute, cap.tokens_per_minute),
+            tokens_per_hour: least(self.tokens_per_hour, cap.tokens_per_hour),
+            tokens_per_day: least(self.tokens_per_day, cap.tokens_per_day),
+            concurrent_requests: least(self.concurrent_requests, cap.concurrent_requests),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +157,23 @@ mod tests {
         assert_eq!(both.concurrent_requests, Some(2));
         assert!(Limits::default().is_empty() && !both.is_empty());
         assert!(both.has(Unit::Tokens) && !own.has(Unit::Tokens));
+    }
+
+    #[test]
+    fn a_cap_lowers_and_never_raises() {
+        let own = Limits { requests_per_minute: Some(99), tokens_per_day: Some(5), ..Limits::NONE };
+        let cap = Limits {
+            requests_per_minute: Some(10),
+            tokens_per_day: Some(50),
+            concurrent_requests: Some(2),
+            ..Limits::NONE
+        };
+        let both = own.within(&cap);
+        assert_eq!(
+            (both.requests_per_minute, both.tokens_per_day, both.concurrent_requests),
+            (Some(10), Some(5), Some(2))
+        );
+        assert_eq!(own.within(&Limits::NONE), own);
     }
 
     #[test]

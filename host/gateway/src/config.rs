@@ -2,6 +2,7 @@
 //!
 //! With no file at all the defaults serve. The file is read again when it changes; a bad one changes nothing.
 
+mod access;
 mod admin;
 mod catalogue;
 mod conversations;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use access::AdmissionConfig;
 pub use admin::AdminConfig;
 pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueTier,
@@ -43,7 +45,7 @@ pub use provider::{AuthScheme, ProviderConfig};
 pub use rates::{LimitConfig, TiersConfig};
 pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
-pub use server::ServerConfig;
+pub use server::{ClientAddressHeader, ServerConfig};
 pub use store::StoreConfig;
 pub use telemetry::TelemetryConfig;
 pub use webhook::WebhookConfig;
@@ -54,6 +56,8 @@ pub use webhook::WebhookConfig;
 pub struct Config {
     /// Where and how the gateway listens.
     pub server: ServerConfig,
+    /// Lock-outs and reminders.
+    pub access: AdmissionConfig,
     /// The admin API, metrics and health in detail.
     pub admin: AdminConfig,
     /// Traces.
@@ -127,6 +131,7 @@ impl Config {
         rates::check(&self.limit)?;
         self.conversations.check()?;
         self.media.check()?;
+        self.access.check()?;
         self.admin.check()?;
         self.telemetry.resolve(environment)?;
         self.catalogue.read()?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use portcullis_core::{Clock, Receipt};
 use portcullis_runtime::Plugin;
-use portcullis_store::{Conversations, KeyCache, Ledger};
+use portcullis_store::{AccessCounters, AccessGuard, Conversations, KeyCache, Ledger};
 
 use crate::catalog::HealthRegistry;
 use crate::config::Config;
@@ -26,6 +26,7 @@ pub struct Gateway {
     pub(crate) limiter: Limiter,
     pub(crate) pool: Arc<Pool>,
     pub(crate) keys: Arc<KeyCache>,
+    pub(crate) access: AccessGuard,
     pub(crate) ledger: Ledger,
     pub(crate) conversations: Conversations,
     pub(crate) clock: Arc<dyn Clock>,
@@ -58,6 +59,7 @@ impl Inputs {
 /// What a gateway keeps its records with.
 pub struct Parts {
     pub keys: Arc<KeyCache>,
+    pub access: AccessGuard,
     pub ledger: Ledger,
     pub conversations: Conversations,
     pub clock: Arc<dyn Clock>,
@@ -81,6 +83,7 @@ impl Gateway {
             limiter: Limiter::default(),
             pool: Arc::new(Pool::default()),
             keys: parts.keys,
+            access: parts.access,
             ledger: parts.ledger,
             conversations: parts.conversations,
             clock: parts.clock,
@@ -135,6 +138,11 @@ impl Gateway {
         inputs.tell_absent(&snapshot);
         self.current.store(Arc::new(snapshot));
         Ok(())
+    }
+
+    /// What failed accesses came to since the start, for metrics.
+    pub fn access_counters(&self) -> &AccessCounters {
+        self.access.counters()
     }
 
     pub(crate) fn observed_by(&self, notices: Notices) {

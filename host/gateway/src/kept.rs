@@ -4,7 +4,7 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use portcullis_runtime::contract::types::{Failure, FailureKind};
-use portcullis_store::{KeyRecord, StoreError, TurnOwner};
+use portcullis_store::{ActiveKey, StoreError, TurnOwner};
 use serde_json::{Value, json};
 
 use crate::Gateway;
@@ -49,7 +49,7 @@ pub(crate) fn refusal(parts: &Parts, further: bool) -> Option<Refusal> {
 pub(crate) async fn answer(
     gateway: &Gateway,
     snapshot: &Snapshot,
-    key: &KeyRecord,
+    key: &ActiveKey,
     method: &Method,
     name: &str,
 ) -> Result<Response<AnswerBody>, Failure> {

@@ -4,9 +4,11 @@
 //! plugin role, `upstream` reaches the provider. A [`Gateway`] holds what requests share; each request pins a `Snapshot` of
 //! plugins and configuration to its last byte (invariant 8).
 
+mod access;
 mod answer;
 mod auth;
 mod catalog;
+mod client_address;
 pub mod config;
 mod continuation;
 mod conversation;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use portcullis_runtime::contract::dialect::ModelEntry;
 use portcullis_runtime::contract::types::{Failure, FailureKind};
-use portcullis_store::KeyRecord;
+use portcullis_store::ActiveKey;
 use serde_json::value::RawValue;
 
 use crate::answer::{self, AnswerBody};
@@ -22,7 +22,7 @@ pub(crate) fn answer(
     head: &Head,
     route: &Arc<Route>,
     parameters: &[(String, String)],
-    key: &KeyRecord,
+    key: &ActiveKey,
 ) -> Result<Response<AnswerBody>, Failure> {
     let one = match &route.model {
         Place::Path(name) => parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()),
@@ -30,7 +30,9 @@ pub(crate) fn answer(
     };
     let offers = head.snapshot.catalog.offers().iter();
     let mut entries: Vec<ModelEntry> = offers
-        .filter(|offer| key.allows(&offer.connection.name, &offer.model.id))
+        .filter(|offer| {
+            key.policy.allows(&offer.connection.name, &offer.model.id, offer.connection.region.as_deref()).is_ok()
+        })
         .filter(|offer| one.is_none_or(|name| is_named(offer, name)))
         .map(|offer| {
             let rates = offer.model.prices.in_force(head.now).ok().map(|price| &price.rates);

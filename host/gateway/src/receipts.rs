@@ -2,12 +2,12 @@
 
 use http::{Response, StatusCode};
 use portcullis_runtime::contract::types::{Failure, FailureKind};
-use portcullis_store::{KeyRecord, ReceiptScope};
+use portcullis_store::{ActiveKey, ReceiptScope};
 
 use crate::Gateway;
 use crate::answer::{self, AnswerBody};
 
-pub(crate) async fn answer(gateway: &Gateway, key: &KeyRecord, id: &str) -> Result<Response<AnswerBody>, Failure> {
+pub(crate) async fn answer(gateway: &Gateway, key: &ActiveKey, id: &str) -> Result<Response<AnswerBody>, Failure> {
     // A receipt of another's looks like none at all.
     let absent = || Failure {
         kind: FailureKind::NotFound,

@@ -7,18 +7,20 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use portcullis_core::{KeyHash, RequestId};
+use portcullis_core::RequestId;
 use portcullis_runtime::Plugin;
 use portcullis_runtime::contract::types::{self, Failure, FailureKind, Pair};
-use portcullis_store::{Cached, KeyRecord};
 
+use portcullis_store::ActiveKey;
+
+use crate::access::Unadmitted;
 use crate::answer::{self, AnswerBody};
 use crate::inbound::{self, Refusal};
 use crate::limits::{self, Admission, Caller, Denied, Family};
 use crate::pipeline::{Arrival, Unread, denied, serve as run, unread, wire_error};
 use crate::route::{Matched, NoRoute, Route, RouteTable};
 use crate::snapshot::Snapshot;
-use crate::{Gateway, auth, kept, models, receipts};
+use crate::{Gateway, access, auth, client_address, kept, models, receipts};
 
 /// Longest `x-request-id` of a client that is kept.
 const CORRELATION_BYTES: usize = 128;
@@ -59,13 +61,12 @@ async fn respond(
         _ => {}
     }
     let mut found = Found::of(&head.snapshot.routes, &parts);
-    let key = match authenticate(&gateway, &parts.headers, now).await {
+    let address = client_address::of(&parts.headers, peer, &head.snapshot.config.server);
+    let key = match access::authenticate(&gateway, &parts.headers, address, now).await {
         Ok(key) => key,
-        Err(failure) => {
-            gateway.metrics.counts.unauthenticated.add(unauthenticated(&failure));
-            tracing::info!(
-                request_id = %request_id, %peer, code = failure.code.as_deref().unwrap_or(""), "a request was not authenticated"
-            );
+        Err(Unadmitted { failure, code }) => {
+            gateway.metrics.counts.unauthenticated.add(code);
+            tracing::info!(request_id = %request_id, %address, code, "a request was not authenticated");
             return head.fail(found.dialect.as_ref(), &failure.into());
         }
     };
@@ -74,7 +75,10 @@ async fn respond(
         found = Found::of(&head.snapshot.routes, &parts);
     }
     let family = found.family();
-    let admitted = gateway.limiter.admit(&head.snapshot.limits, &Caller::of(&key, peer.ip()), now);
+    let admitted = match access::admit(&gateway, &key, &parts.headers, address, now) {
+        Ok(()) => gateway.limiter.admit(&head.snapshot.limits, &Caller::of(&key, address), now),
+        Err(failure) => Err(Denied::Access(failure)),
+    };
     let (admission, told) = match &admitted {
         Ok(admission) => (admission.clone(), None),
         Err(Denied::Refused(refused)) => (None, Some(refused.standings.clone())),
@@ -82,9 +86,10 @@ async fn respond(
             tracing::error!(key = %key.id, %unknown, "a key's requests are refused");
             (None, None)
         }
+        Err(Denied::Access(_)) => (None, None),
     };
     let clock = Arc::clone(&gateway.clock);
-    let asked = Asked { parts, body, found, key, address: peer.ip(), admitted, correlation, started };
+    let asked = Asked { parts, body, found, key, address, admitted, correlation, started };
     let mut response = answered(gateway, head, asked).await;
     // As they stand now, after a whole answer was settled.
     let standings = told.or_else(|| admission.as_ref().map(|admission| admission.standings(now.max(clock.now_ms()))));
@@ -103,7 +108,7 @@ struct Asked {
     parts: Parts,
     body: Incoming,
     found: Found,
-    key: Arc<KeyRecord>,
+    key: Arc<ActiveKey>,
     address: IpAddr,
     admitted: Result<Option<Arc<Admission>>, Denied>,
     correlation: HeaderValue,
@@ -269,45 +274,6 @@ fn ready(snapshot: &Snapshot) -> Response<AnswerBody> {
     } else {
         answer::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"not ready: no dialect or no model"}"#)
     }
-}
-
-async fn authenticate(gateway: &Gateway, headers: &HeaderMap, now: u64) -> Result<Arc<KeyRecord>, Failure> {
-    let refused = |code: &str, message: &str| Failure {
-        kind: FailureKind::Authentication,
-        message: message.to_owned(),
-        code: Some(code.to_owned()),
-        param: None,
-        retry_after: None,
-    };
-    let Some(presented) = auth::presented_key(headers) else {
-        return Err(refused("missing_api_key", "No API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`."));
-    };
-    // What has not a key's shape is no key, and costs no look-up.
-    if portcullis_core::key::check_shape(presented).is_err() {
-        return Err(refused("invalid_api_key", "The API key is not valid."));
-    }
-    let hash = KeyHash::of(presented);
-    let found = match gateway.keys.get(&hash, now) {
-        Cached::Found(record) => Ok(record),
-        Cached::Refused(refusal) => Err(refusal),
-        Cached::Unknown => gateway.keys.find(&hash, now).await.map_err(|error| {
-            tracing::error!(%error, "keys cannot be read");
-            Failure {
-                kind: FailureKind::Unavailable,
-                message: "The gateway cannot check keys at the moment.".to_owned(),
-                code: Some("keys_unavailable".to_owned()),
-                param: None,
-                retry_after: Some(1_000),
-            }
-        })?,
-    };
-    found.map_err(|_| refused("invalid_api_key", "The API key is not valid."))
-}
-
-/// Why, for the metrics: one of the words above.
-fn unauthenticated(failure: &Failure) -> &'static str {
-    const CODES: [&str; 3] = ["missing_api_key", "invalid_api_key", "keys_unavailable"];
-    CODES.into_iter().find(|&code| failure.code.as_deref() == Some(code)).unwrap_or("other")
 }
 
 fn unknown_route(parts: &Parts, why: &NoRoute) -> Refusal {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use portcullis_core::{Grant, MemberId, Permission, Scope, TokenId};
 
 use crate::error::StoreError;
+use crate::identity::Member;
 
 /// Who acts, from where, and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,19 @@ impl Actor {
     /// Whoever sends requests. They are granted nothing.
     pub fn caller(prefix: Option<String>, address: Option<IpAddr>) -> Self {
         Self { kind: ActorKind::Caller { prefix }, address, grants: vec![] }
+    }
+
+    /// A person who logged in.
+    pub fn member(member: &Member, address: Option<IpAddr>) -> Self {
+        Self { kind: ActorKind::Member(member.id), address, grants: member.grants.clone() }
+    }
+
+    /// Which person it is, where it is one.
+    pub const fn member_id(&self) -> Option<MemberId> {
+        match self.kind {
+            ActorKind::Member(id) => Some(id),
+            _ => None,
+        }
     }
 
     pub fn allows(&self, permission: Permission, target: &Scope) -> bool {

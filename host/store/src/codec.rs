@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use portcullis_core::NanoUsd;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::StoreError;
 
@@ -46,6 +48,18 @@ pub(crate) fn json(value: &str) -> Cow<'_, str> {
     }
     clean.push_str(rest);
     Cow::Owned(clean)
+}
+
+/// A record as JSON that either database stores.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    match json(&serde_json::to_string(value).expect("records are plain data")) {
+        Cow::Owned(clean) => clean,
+        Cow::Borrowed(clean) => clean.to_owned(),
+    }
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt { what })
 }
 
 pub(crate) fn nano(value: i64) -> Result<NanoUsd, StoreError> {

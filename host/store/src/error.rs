@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_core::Permission;
+use portcullis_core::{Permission, Role};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -36,11 +36,19 @@ pub enum StoreError {
     Sealed,
     #[error("the conversation is longer than {limit} bytes")]
     TooLong { limit: usize },
-    #[error("no organisation or team with this id")]
+    /// Changes of keys could not be read for too long: what memory holds may have been revoked.
+    #[error("changes of keys could not be read: nobody can be let in for now")]
+    Lapsed,
+    #[error("no organisation, team or member with this id")]
     NoSuchOwner,
     /// Whoever asked may not do this.
     #[error("not permitted: it takes {permission}")]
     Forbidden { permission: Permission },
+    /// Nobody gives, or takes, more than they have.
+    #[error("not permitted: only who has the role {role} there may give or take it")]
+    NotGiven { role: Role },
+    #[error("{found} {what}s are called so: name one by its id")]
+    Ambiguous { what: &'static str, found: usize },
     #[error("no {what} with this id or name")]
     NotFound { what: &'static str },
     /// A name that must be unique is another's.
@@ -57,13 +65,22 @@ pub enum StoreError {
     Invalid(String),
 }
 
-/// Why a key could not be picked by id or prefix.
-#[derive(Debug, thiserror::Error)]
-pub enum KeySelectError {
-    #[error("no key with this id or prefix")]
-    NotFound,
-    #[error("{0} keys have this prefix: name one by its id")]
-    Ambiguous(usize),
-    #[error(transparent)]
-    Store(#[from] StoreError),
+impl StoreError {
+    /// What a write of something with a name and an owner was refused for.
+    pub(crate) fn of_write(error: sqlx::Error, what: &'static str) -> Self {
+        use sqlx::error::ErrorKind;
+        match error.as_database_error().map(|error| error.kind()) {
+            Some(ErrorKind::UniqueViolation) => Self::Taken { what },
+            Some(ErrorKind::ForeignKeyViolation) => Self::NoSuchOwner,
+            _ => Self::Database(error),
+        }
+    }
+
+    /// What a deletion was refused for.
+    pub(crate) fn of_delete(error: sqlx::Error, what: &'static str, by: &'static str) -> Self {
+        match error.as_database_error() {
+            Some(refused) if refused.is_foreign_key_violation() => Self::InUse { what, by },
+            _ => Self::Database(error),
+        }
+    }
 }

@@ -11,12 +11,17 @@ mod codec;
 pub mod conversations;
 mod encode;
 mod error;
+mod identity;
 mod key_cache;
 mod keys;
 pub mod ledger;
+mod lockout;
 mod pages;
+mod pattern;
+pub mod policy;
 mod postgres;
 mod receipt;
+mod replicas;
 mod rows;
 mod sqlite;
 mod store;
@@ -25,10 +30,19 @@ mod usage;
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
 pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
-pub use error::{KeySelectError, StoreError};
+pub use error::StoreError;
+pub use identity::{
+    CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation, OrganisationEdit,
+    Team, TeamEdit, TokenRecord, TokenRefusal,
+};
 pub use key_cache::{Cached, KeyCache};
-pub use keys::{CreatedKey, KeyRecord, KeyRefusal, NewKey, RequestDefaults};
+pub use keys::{
+    ActiveKey, CreatedKey, ExpiringKey, KeyEdit, KeyFilter, KeyRecord, KeyRefusal, NewKey, RequestDefaults, Suspension,
+};
 pub use ledger::{Ledger, LedgerOptions, Reservation, ReserveRequest, Settlement};
+pub use lockout::{AccessCounters, AccessFailure, AccessGuard, FailedAccess, LockoutKind, LockoutRow, LockoutSettings};
+pub use policy::{AccessPolicy, EffectivePolicy, PolicyDenial, PolicyField, PolicyLine, PolicyOrigin};
+pub use replicas::{LEASE, Replica};
 pub use rows::{Batch, EndKind, EntryRow, RequestRow};
 pub use store::{ReceiptScope, Store, StoreOptions, Synchronous};
 pub use usage::{UsageFilter, UsageGroup, UsageRow};

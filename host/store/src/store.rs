@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portcullis_core::{Clock, KeyId, OrganisationId, RequestId, SystemClock};
+use portcullis_core::{Clock, KeyId, OrganisationId, ReplicaId, RequestId, SystemClock};
+use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::error::StoreError;
@@ -84,6 +85,8 @@ pub enum ReceiptScope {
 pub struct Store {
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
+    /// Tells the cache of this process that keys changed.
+    key_changes: Arc<Notify>,
     /// Where journals of this database stand.
     journals: PathBuf,
 }
@@ -111,7 +114,12 @@ impl Store {
                 Arc::new(Postgres::open(url).await?)
             }
         };
-        Ok(Self { backend, clock, journals: journals.into() })
+        Ok(Self::over(backend, clock, journals))
+    }
+
+    /// A store over a database that is open already; `journals` is where those of its ledger stand.
+    pub fn over(backend: Arc<dyn Backend>, clock: Arc<dyn Clock>, journals: impl Into<PathBuf>) -> Self {
+        Self { backend, clock, key_changes: Arc::default(), journals: journals.into() }
     }
 
     /// Opens this process's ledger: first what dead processes left in their journals is written, then its own journal
@@ -122,7 +130,8 @@ impl Store {
 
     /// Loads all keys and follows their changes.
     pub async fn key_cache(&self) -> Result<KeyCache, StoreError> {
-        KeyCache::start(self.backend.clone()).await
+        let replica = ReplicaId::new(self.clock.now_ms(), &mut rand::rng());
+        KeyCache::start(self.backend.clone(), replica, self.key_changes.clone()).await
     }
 
     /// The receipt as JSON, where it is written and within `scope`. [`Ledger::receipt`] sees those of the last
@@ -133,6 +142,13 @@ impl Store {
 
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// Keys changed here: a cache of this process reads them at once, others within its interval.
+    pub(crate) fn keys_changed(&self, changed: bool) {
+        if changed {
+            self.key_changes.notify_one();
+        }
     }
 
     pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {

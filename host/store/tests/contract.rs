@@ -1,16 +1,24 @@
 //! The contract test-suite: what every database must do. Each check gets a fresh, migrated database and nothing else.
 
 mod common;
+mod contract {
+    pub mod access;
+    pub mod identity;
+    pub mod keys;
+}
 
 use std::sync::Arc;
 
 use common::*;
+use contract::access::*;
+use contract::identity::*;
+use contract::keys::*;
 use portcullis_core::receipt::Tag;
-use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, SecretKey, TeamId, Usage};
+use portcullis_core::{KeyId, OrganisationId, RequestId, Usage};
 use portcullis_store::backend::Backend;
 use portcullis_store::{
-    Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, KeyRecord, NewEvent, ReceiptScope, RequestDefaults,
-    RequestRow, StoreError, UsageFilter, UsageGroup,
+    Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, NewEvent, ReceiptScope, RequestRow, UsageFilter,
+    UsageGroup,
 };
 
 /// Runs each check on each database.
@@ -41,9 +49,30 @@ macro_rules! contract {
 contract!(
     keys_come_back_as_they_were,
     keys_have_owners,
+    keys_are_found,
     revocation_stays,
     revisions_tell_what_changed,
+    a_change_that_meets_another_is_none,
     a_watch_tells_of_keys_and_not_of_entries,
+    both_secrets_hold_while_the_grace_lasts,
+    what_binds_a_key_moves_its_revision,
+    whose_word_a_policy_is,
+    reminders_come_once_a_day,
+    organisations_and_teams_live,
+    a_change_and_its_event_are_one,
+    names_are_unlike,
+    what_is_referred_to_stays,
+    nobody_does_what_was_not_granted,
+    members_come_back_as_they_were,
+    nobody_gives_what_they_have_not,
+    a_login_binds_its_member,
+    tokens_are_authenticated,
+    a_member_s_token_is_no_more_than_the_member,
+    a_superadmin_is_made_once,
+    lockouts_outlive_the_process,
+    failed_accesses_are_told_in_bounded_numbers,
+    replicas_say_how_far_they_have_read,
+    a_revocation_waits_for_those_who_serve,
     writing_again_changes_nothing,
     receipts_have_owners,
     usage_is_summed,
@@ -56,100 +85,7 @@ contract!(
     revisions_appear_in_their_order,
 );
 
-fn key(name: &str) -> (SecretKey, KeyRecord) {
-    let mut rng = rand::rng();
-    let secret = SecretKey::generate(Environment::Development, &mut rng);
-    let record = KeyRecord {
-        id: KeyId::new(NOW, &mut rng),
-        prefix: secret.prefix(),
-        name: name.into(),
-        environment: Environment::Development,
-        organisation: OrganisationId::DEFAULT,
-        team: None,
-        created_ms: NOW,
-        expires_ms: Some(NOW + 1),
-        revoked_ms: None,
-        allowed_models: Some(vec!["openai/gpt \"quoted\" é".into()]),
-        allowed_providers: Some(vec![]),
-        tags: vec![Tag { name: "team".into(), value: "a'b".into() }],
-        defaults: RequestDefaults { format: Some("flat".into()), metadata: Some("body".into()) },
-    };
-    (secret, record)
-}
-
-async fn keys_come_back_as_they_were(backend: Arc<dyn Backend>) {
-    let (secret, record) = key("it's; a \"name\" -- \u{1F511}");
-    backend.insert_key(secret.hash(), &record).await.unwrap();
-    let stored = backend.key_by_hash(secret.hash()).await.unwrap().unwrap();
-    assert_eq!((stored.hash, &stored.record), (secret.hash(), &record));
-    assert_eq!(backend.key_by_id(record.id).await.unwrap().as_ref(), Some(&record));
-    assert_eq!(backend.keys_by_prefix(record.prefix.as_str()).await.unwrap(), std::slice::from_ref(&record));
-    assert_eq!(backend.keys_by_prefix("").await.unwrap().len(), 1);
-    // A prefix is text and no pattern.
-    for other in ["%", "pc_dev_%", "PC_DEV_", "pcXdevX"] {
-        assert!(backend.keys_by_prefix(other).await.unwrap().is_empty(), "{other}");
-    }
-    let (other, mut plain) = key("plain");
-    plain.defaults = RequestDefaults::default();
-    (plain.expires_ms, plain.allowed_models, plain.allowed_providers, plain.tags) = (None, None, None, vec![]);
-    backend.insert_key(other.hash(), &plain).await.unwrap();
-    assert_eq!(backend.key_by_id(plain.id).await.unwrap(), Some(plain));
-    assert_eq!(backend.key_by_hash(portcullis_core::KeyHash::of("other")).await.unwrap(), None);
-    // The same key twice is an error and no second row.
-    assert!(backend.insert_key(secret.hash(), &record).await.is_err());
-    assert_eq!(backend.keys_by_prefix("").await.unwrap().len(), 2);
-}
-
-async fn keys_have_owners(backend: Arc<dyn Backend>) {
-    let (secret, mut record) = key("orphan");
-    record.organisation = OrganisationId::from_bytes([9; 16]);
-    let refused = backend.insert_key(secret.hash(), &record).await.unwrap_err();
-    assert!(matches!(refused, StoreError::NoSuchOwner), "{refused}");
-    (record.organisation, record.team) = (OrganisationId::DEFAULT, Some(TeamId::from_bytes([9; 16])));
-    let refused = backend.insert_key(secret.hash(), &record).await.unwrap_err();
-    assert!(matches!(refused, StoreError::NoSuchOwner), "{refused}");
-    assert!(backend.keys_by_prefix("").await.unwrap().is_empty());
-}
-
-async fn revocation_stays(backend: Arc<dyn Backend>) {
-    let (secret, record) = key("k");
-    backend.insert_key(secret.hash(), &record).await.unwrap();
-    assert!(backend.revoke_key(record.id, 5).await.unwrap());
-    assert!(backend.revoke_key(record.id, 9).await.unwrap());
-    assert_eq!(backend.key_by_id(record.id).await.unwrap().unwrap().revoked_ms, Some(5));
-    assert!(!backend.revoke_key(KeyId::from_bytes([3; 16]), 5).await.unwrap());
-}
-
-async fn revisions_tell_what_changed(backend: Arc<dyn Backend>) {
-    let ((first_secret, first), (second_secret, second)) = (key("first"), key("second"));
-    backend.insert_key(first_secret.hash(), &first).await.unwrap();
-    backend.insert_key(second_secret.hash(), &second).await.unwrap();
-    let all = backend.keys_after(0).await.unwrap();
-    assert_eq!(all.iter().map(|stored| stored.record.id).collect::<Vec<_>>(), [first.id, second.id]);
-    let seen = all.last().unwrap().revision;
-    assert!(backend.keys_after(seen).await.unwrap().is_empty());
-    backend.revoke_key(first.id, NOW).await.unwrap();
-    let changed = backend.keys_after(seen).await.unwrap();
-    assert_eq!((changed.len(), changed[0].record.id), (1, first.id));
-    assert!(changed[0].revision > seen);
-}
-
-async fn a_watch_tells_of_keys_and_not_of_entries(backend: Arc<dyn Backend>) {
-    let mut watch = backend.watch_keys().await.unwrap();
-    assert!(watch.changed().await.unwrap());
-    assert!(!watch.changed().await.unwrap());
-    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![] };
-    backend.write([1; 16], &batch).await.unwrap();
-    assert!(!watch.changed().await.unwrap());
-    let (secret, record) = key("k");
-    backend.insert_key(secret.hash(), &record).await.unwrap();
-    assert!(watch.changed().await.unwrap());
-    assert!(!watch.changed().await.unwrap());
-    backend.revoke_key(record.id, NOW).await.unwrap();
-    assert!(watch.changed().await.unwrap());
-}
-
-fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {
+pub fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {
     EntryRow {
         request_id: [5; 16],
         attempt,
@@ -399,29 +335,5 @@ async fn a_group_written_by_two_at_once_is_there_once(backend: Arc<dyn Backend>)
     for one in made.iter() {
         let read = backend.receipt(one.request_id, ReceiptScope::Key(key)).await.unwrap();
         assert_eq!(read.as_deref(), Some(&one.request_id.as_bytes()[..]));
-    }
-}
-
-/// A reader that asks for what came after the last it saw misses none, however many write.
-async fn revisions_appear_in_their_order(backend: Arc<dyn Backend>) {
-    const EACH: usize = 25;
-    let writers: Vec<_> = (0..4)
-        .map(|_| {
-            let backend = backend.clone();
-            tokio::spawn(async move {
-                for _ in 0..EACH {
-                    let (secret, record) = key("k");
-                    backend.insert_key(secret.hash(), &record).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    let (mut seen, mut found) = (0, 0);
-    while found < 4 * EACH {
-        let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
-        let new = backend.keys_after(seen).await.unwrap();
-        assert!(!(done && new.is_empty()), "{} of {} were found", found, 4 * EACH);
-        found += new.len();
-        seen = new.last().map_or(seen, |stored| stored.revision);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use portcullis_core::{Environment, KeyHash, KeyId, ManualClock, OrganisationId, Usage};
 use portcullis_store::{
-    Batch, Cached, KeyRefusal, LedgerOptions, NewKey, ReceiptScope, RequestRow, Settlement, Store, StoreOptions,
+    Actor, Batch, Cached, KeyRefusal, LedgerOptions, NewKey, ReceiptScope, RequestRow, Settlement, Store, StoreOptions,
 };
 
 #[tokio::test]
@@ -33,6 +33,18 @@ async fn files_are_private() {
     }
     assert!(seen >= 7, "only {seen} files");
     ledger.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn events_are_append_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.db");
+    let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
+    store.bootstrap(&Actor::cli("ada"), false).await.unwrap();
+    for sql in ["UPDATE audit_events SET action = 'x'", "DELETE FROM audit_events"] {
+        let error = execute(&path, sql).await.unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -97,28 +109,29 @@ async fn the_cache_follows_another_process() {
     let path = directory.path().join("p.db");
     let gateway = Store::open(&StoreOptions::at(&path)).await.unwrap();
     let command = Store::open_with_clock(&StoreOptions::at(&path), Arc::new(ManualClock::at(NOW))).await.unwrap();
-    let early = command.create_key(NewKey::new("early", Environment::Production)).await.unwrap();
+    let cli = Actor::cli("ada");
+    let early = command.create_key(&cli, NewKey::new("early", Environment::Production)).await.unwrap();
     let cache = gateway.key_cache().await.unwrap();
-    assert!(matches!(cache.get(&early.secret.hash(), NOW), Cached::Found(record) if *record == early.record));
+    assert!(matches!(cache.get(&early.secret.hash(), NOW), Cached::Found(record) if record.record == early.record));
 
     // Made a moment ago: unknown to memory, found at once.
     let mut new = NewKey::new("late", Environment::Development);
     new.expires_ms = Some(NOW + 10);
-    let late = command.create_key(new).await.unwrap();
+    let late = command.create_key(&cli, new).await.unwrap();
     let hash = late.secret.hash();
-    assert_eq!(*cache.find(&hash, NOW).await.unwrap().unwrap(), late.record);
+    assert_eq!(cache.find(&hash, NOW).await.unwrap().unwrap().record, late.record);
     assert_eq!(cache.find(&hash, NOW + 10).await.unwrap(), Err(KeyRefusal::Expired));
 
     // Without anybody asking for it, a key becomes known, and a revocation holds.
-    let third = command.create_key(NewKey::new("third", Environment::Development)).await.unwrap();
+    let third = command.create_key(&cli, NewKey::new("third", Environment::Development)).await.unwrap();
     let hash = third.secret.hash();
     within(Duration::from_secs(2), || matches!(cache.get(&hash, NOW), Cached::Found(_))).await;
-    command.revoke_key(third.record.prefix.as_str()).await.unwrap();
+    command.revoke_key(&cli, third.record.id).await.unwrap();
     within(Duration::from_secs(2), || matches!(cache.get(&hash, NOW), Cached::Refused(KeyRefusal::Revoked))).await;
     assert_eq!(cache.find(&hash, NOW).await.unwrap(), Err(KeyRefusal::Revoked));
 
     // In one's own process it holds when `refresh` returns.
-    gateway.revoke_key(&early.record.id.to_string()).await.unwrap();
+    gateway.revoke_key(&cli, early.record.id).await.unwrap();
     cache.refresh().await.unwrap();
     assert!(matches!(cache.get(&early.secret.hash(), NOW), Cached::Refused(KeyRefusal::Revoked)));
     assert_eq!(cache.len(), 3);

@@ -1,5 +1,6 @@
 //! Black-box tests that are quick; the long ones are in files of their own.
 
+mod access;
 mod account;
 mod catalogue;
 mod config;

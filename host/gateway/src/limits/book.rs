@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use portcullis_core::{Environment, KeyId, Limits, Name, OrganisationId, TeamId};
-use portcullis_store::KeyRecord;
+use portcullis_store::{ActiveKey, EffectivePolicy};
 
 use super::subject::{By, Subject, network};
 use crate::config::{LimitConfig, ScopeConfig, TiersConfig};
@@ -17,19 +17,22 @@ pub(crate) struct Caller<'a> {
     pub organisation: OrganisationId,
     pub environment: Environment,
     pub tier: Option<&'a str>,
+    /// What names the tiers that no limit of the key's is above.
+    pub policy: Option<&'a EffectivePolicy>,
     /// The key's own, which go over its tier's.
     pub own: Option<&'a Limits>,
     pub address: IpAddr,
 }
 
 impl<'a> Caller<'a> {
-    pub fn of(key: &'a KeyRecord, address: IpAddr) -> Self {
+    pub fn of(key: &'a ActiveKey, address: IpAddr) -> Self {
         Caller {
             key: key.id,
             team: key.team,
             organisation: key.organisation,
             environment: key.environment,
-            tier: None,
+            tier: key.policy.tier().map(|(tier, _)| tier),
+            policy: key.policy.max_tiers().next().is_some().then_some(&key.policy),
             own: None,
             address,
         }
@@ -102,17 +105,18 @@ impl Book {
     /// # Errors
     /// Where the key is of a tier that there is not: what it may do is then not known.
     pub fn of_caller(&self, caller: &Caller<'_>) -> Result<Vec<Line>, UnknownTier> {
-        let Caller { own, tier, .. } = *caller;
-        if self.is_silent() && own.is_none() && tier.is_none() {
+        let Caller { own, tier, policy, .. } = *caller;
+        if self.is_silent() && own.is_none() && tier.is_none() && policy.is_none() {
             return Ok(Vec::new());
         }
         let mut lines = Vec::with_capacity(1 + self.of_callers.len());
         let general = self.of_keys.iter().find(|rule| rule.covers(caller, "")).map_or(Limits::NONE, |rule| rule.limits);
-        let of_tier = match tier {
-            None => Limits::NONE,
-            Some(tier) => *self.tiers.get(tier).ok_or_else(|| UnknownTier(tier.to_owned()))?,
-        };
-        let limits = own.unwrap_or(&Limits::NONE).over(&of_tier).over(&general);
+        let named = |tier: &str| self.tiers.get(tier).copied().ok_or_else(|| UnknownTier(tier.to_owned()));
+        let of_tier = tier.map_or(Ok(Limits::NONE), named)?;
+        let mut limits = own.unwrap_or(&Limits::NONE).over(&of_tier).over(&general);
+        for (tier, _) in policy.into_iter().flat_map(EffectivePolicy::max_tiers) {
+            limits = limits.within(&named(tier)?);
+        }
         if !limits.is_empty() {
             lines.push(Line { name: self.key.clone(), subject: Subject::key(caller.key, self.key.clone()), limits });
         }

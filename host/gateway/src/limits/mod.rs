@@ -40,6 +40,8 @@ pub(crate) enum Denied {
     Refused(Refused),
     /// What may be asked for is then not known.
     Tier(UnknownTier),
+    /// Whatever it asks for: it is suspended, or comes from where its key may not be used.
+    Access(Failure),
 }
 
 impl Limiter {
@@ -68,6 +70,7 @@ impl Denied {
     pub fn failure(&self) -> Failure {
         match self {
             Denied::Refused(refused) => refused.failure(),
+            Denied::Access(failure) => failure.clone(),
             Denied::Tier(_) => Failure {
                 kind: FailureKind::Permission,
                 message: "The key's tier is not configured at this gateway.".to_owned(),
@@ -82,6 +85,7 @@ impl Denied {
     pub fn reason(&self) -> String {
         match self {
             Denied::Refused(refused) => refused.reason(),
+            Denied::Access(failure) => failure.code.clone().unwrap_or_default(),
             Denied::Tier(_) => "unknown_tier".to_owned(),
         }
     }

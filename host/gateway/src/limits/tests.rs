@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use portcullis_core::{Environment, KeyId, Limits, OrganisationId, TeamId, Window};
+use portcullis_store::{AccessPolicy, EffectivePolicy};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +21,7 @@ fn caller(key: u8) -> Caller<'static> {
         organisation: OrganisationId::DEFAULT,
         environment: Environment::Production,
         tier: None,
+        policy: None,
         own: None,
         address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, key)),
     }
@@ -189,6 +191,16 @@ fn tiers_and_own_limits() {
         limits,
         [(Unit::Requests, Window::Minute, 3), (Unit::Requests, Window::Hour, 5), (Unit::Tokens, Window::Minute, 7)]
     );
+    // What its organisation says caps each limit for itself.
+    let cap = |tier: &str| AccessPolicy { max_tier: Some(tier.to_owned()), ..AccessPolicy::default() };
+    let capped = |tier| EffectivePolicy::of(&cap(tier), None, &AccessPolicy::default(), 0, None);
+    let policy = capped("free");
+    let keyed = Caller { policy: Some(&policy), ..keyed };
+    let admission = admitted(&Limiter::default(), &book, &keyed, 0).unwrap();
+    assert_eq!(admission.standings(0).iter().map(|standing| standing.limit).collect::<Vec<_>>(), [1, 5, 7]);
+    let policy = capped("gold");
+    let denied = limiter.admit(&book, &Caller { policy: Some(&policy), ..caller(1) }, 0).err().unwrap();
+    assert_eq!(denied.reason(), "unknown_tier");
     let unknown = Caller { tier: Some("gold"), ..caller(1) };
     let denied = limiter.admit(&book, &unknown, 0).err().unwrap();
     assert_eq!((denied.failure().kind, denied.reason().as_str()), (FailureKind::Permission, "unknown_tier"));

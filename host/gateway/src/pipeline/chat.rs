@@ -78,7 +78,9 @@ fn read(arrival: &Arrival, body: Bytes) -> Result<(Facts, Inbound), types::Failu
 pub(crate) fn unread(arrival: Arrival, why: Unread) -> Response<AnswerBody> {
     let status = why.status.map(|status| status.as_u16());
     let exchange = Exchange::new(arrival, Facts::unread(why.body_bytes));
-    end(exchange, &Stop { status, ..Stop::failed(why.failure) })
+    // Somebody may not do this, rather than it having gone wrong.
+    let outcome = if why.failure.kind == types::FailureKind::Permission { "denied" } else { "failed" };
+    end(exchange, &Stop { status, outcome, ..Stop::failed(why.failure) })
 }
 
 /// Refuses a request that a limit stops before it was read.

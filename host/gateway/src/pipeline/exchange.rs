@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use portcullis_core::RequestId;
 use portcullis_runtime::contract::{dialect, policy, types};
 use portcullis_runtime::{Behalf, CallError, Plugin, Session};
-use portcullis_store::KeyRecord;
+use portcullis_store::ActiveKey;
 
 use super::continuation::{Asked, OpenTurn};
 use super::facts::Facts;
@@ -26,7 +26,7 @@ pub(crate) struct Arrival {
     pub gateway: Arc<Gateway>,
     pub snapshot: Arc<Snapshot>,
     pub route: Arc<Route>,
-    pub key: Arc<KeyRecord>,
+    pub key: Arc<ActiveKey>,
     pub address: IpAddr,
     /// What the request holds of its limits, where any hold for it.
     pub admission: Option<Arc<Admission>>,
@@ -45,7 +45,7 @@ pub(crate) struct Exchange {
     pub gateway: Arc<Gateway>,
     pub snapshot: Arc<Snapshot>,
     pub route: Arc<Route>,
-    pub key: Arc<KeyRecord>,
+    pub key: Arc<ActiveKey>,
     pub address: IpAddr,
     pub admission: Option<Arc<Admission>>,
     pub(super) spent: Spent,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use portcullis_core::receipt;
 use portcullis_runtime::contract::{router, types};
+use portcullis_store::PolicyDenial;
 
 use super::{Exchange, Stop, policy};
+use crate::access;
 use crate::catalog::Offer;
 use crate::conversation::Conversation;
 use crate::route::Place;
@@ -38,8 +40,15 @@ impl Exchange {
             return Err(self.unknown_model());
         }
         let offers = self.offers_that_keep(offers)?;
+        // The first that the key may not use says why, should there be no other.
+        let first = offers.iter().find_map(|offer| self.key_allows(offer).err());
         let open: Vec<Offer> = offers.into_iter().filter(|offer| self.is_permitted(offer)).collect();
         if open.is_empty() {
+            if let Some(denial) = first {
+                let (failure, code, message) = access::model_denied(denial, &self.facts.model);
+                self.gateway.access.counters().count(failure);
+                return Err(Stop { outcome: "denied", ..Stop::of(types::FailureKind::Permission, code, message) });
+            }
             let message = format!("The model `{}` is not permitted.", self.facts.model);
             return Err(Stop {
                 outcome: "denied",
@@ -76,8 +85,13 @@ impl Exchange {
 
     pub(crate) fn is_permitted(&self, offer: &Offer) -> bool {
         let (provider, model) = (&*offer.connection.name, &*offer.model.id);
-        self.key.allows(provider, model)
+        self.key_allows(offer).is_ok()
             && policy::permits(&self.constraints, provider, model, offer.connection.region.as_deref())
+    }
+
+    fn key_allows(&self, offer: &Offer) -> Result<(), PolicyDenial> {
+        let connection = &offer.connection;
+        self.key.policy.allows(&connection.name, &offer.model.id, connection.region.as_deref())
     }
 
     /// Ranks the targets. Without a router, in the catalogue's order, healthy ones first.

@@ -1,8 +1,10 @@
 //! What a database must do for the store, one trait for each area. One contract test-suite (`tests/contract`) holds for every
 //! implementation.
 
+mod access;
 mod audit;
 mod conversations;
+mod identity;
 mod keys;
 mod ledger;
 mod usage;
@@ -10,9 +12,11 @@ mod usage;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use access::AccessBackend;
 pub use audit::AuditBackend;
 pub use conversations::ConversationBackend;
-pub use keys::{KeyBackend, KeyWatch, StoredKey};
+pub use identity::IdentityBackend;
+pub use keys::{Bounds, KeyBackend, KeyWatch, StoredKey};
 pub use ledger::LedgerBackend;
 pub use usage::UsageBackend;
 
@@ -22,6 +26,12 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A database: all of the areas.
-pub trait Backend: AuditBackend + ConversationBackend + KeyBackend + LedgerBackend + UsageBackend {}
+pub trait Backend:
+    AccessBackend + AuditBackend + ConversationBackend + IdentityBackend + KeyBackend + LedgerBackend + UsageBackend
+{
+}
 
-impl<T: AuditBackend + ConversationBackend + KeyBackend + LedgerBackend + UsageBackend> Backend for T {}
+impl<T> Backend for T where
+    T: AccessBackend + AuditBackend + ConversationBackend + IdentityBackend + KeyBackend + LedgerBackend + UsageBackend
+{
+}

@@ -6,10 +6,14 @@
 //! Isolation is PostgreSQL's default, READ COMMITTED: each statement sees what was committed before it. Whatever checks and
 //! then writes takes the lock of a row first that all who do the same take (`SELECT … FOR UPDATE`, or the `UPDATE` of a revision).
 
+mod access;
 mod audit;
 mod conversations;
+mod identity;
 mod keys;
 mod ledger;
+mod people;
+mod row;
 mod session;
 mod usage;
 

@@ -54,3 +54,18 @@ pub(super) async fn within<T>(
 ) -> Result<T, StoreError> {
     tokio::time::timeout(limit, call).await.unwrap_or(Err(StoreError::Silent(limit)))
 }
+
+/// One call on a connection for it alone, which comes to an end.
+macro_rules! call {
+    ($database:ident, |$session:ident| $body:block) => {
+        Box::pin($crate::postgres::within($crate::postgres::CALL, async move {
+            let mut own = $database.session().await?;
+            let $session: &mut sqlx::postgres::PgConnection = &mut own;
+            let answer: Result<_, $crate::error::StoreError> = async { $body }.await;
+            let answer = answer?;
+            own.done();
+            Ok(answer)
+        }))
+    };
+}
+pub(super) use call;

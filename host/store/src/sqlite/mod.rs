@@ -1,10 +1,14 @@
 //! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
 
+mod access;
 mod audit;
 mod conversations;
+mod identity;
 mod keys;
 mod ledger;
+mod people;
 mod prepared;
+mod row;
 mod usage;
 
 use std::borrow::Cow;

@@ -1,0 +1,122 @@
+//! `portcullis org`
+
+use anyhow::Result;
+use clap::Subcommand;
+use portcullis_store::{NewOrganisation, Organisation, OrganisationEdit};
+use serde_json::Value;
+
+use super::arguments::{CapArguments, PolicyArguments, PolicyName, open};
+use super::{Desk, cell, done, list, show, state, value};
+
+#[derive(Subcommand)]
+pub enum OrgAction {
+    /// Make an organisation.
+    Create {
+        #[arg(long)]
+        name: String,
+        #[command(flatten)]
+        policy: PolicyArguments,
+        #[command(flatten)]
+        caps: CapArguments,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List organisations.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an organisation, by its id or name.
+    Show {
+        org: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Rename an organisation, or change what its keys may do: its word stands above theirs.
+    Edit {
+        org: String,
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        policy: PolicyArguments,
+        #[command(flatten)]
+        caps: CapArguments,
+        /// Say nothing any more of this; repeat for more.
+        #[arg(long, value_enum, value_name = "WHAT")]
+        any: Vec<PolicyName>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Refuse all its keys for the time being.
+    Suspend {
+        org: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Serve its keys again.
+    Resume {
+        org: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete an organisation that nothing refers to. One that ever had a key stays.
+    Delete {
+        org: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> {
+    match action {
+        OrgAction::Create { name, policy, caps, json } => {
+            let mut policy = policy.policy();
+            caps.apply(&mut policy);
+            let made = store.create_organisation(actor, NewOrganisation { name, policy }).await?;
+            done("created", made.id, &made.name, &as_json(&made), json);
+        }
+        OrgAction::List { json } => {
+            let records = store.organisations().await?.iter().map(as_json).collect();
+            list(records, json, &["ID", "STATE", "CREATED", "NAME"], |one| {
+                ["id", "state", "created_ms", "name"].map(|name| cell(one, name)).to_vec()
+            });
+        }
+        OrgAction::Show { org, json } => show(&as_json(&store.organisation(&org).await?), json),
+        OrgAction::Edit { org, name, policy, caps, any, json } => {
+            let found = store.organisation(&org).await?;
+            let mut changed = found.policy.clone();
+            policy.apply(&mut changed);
+            caps.apply(&mut changed);
+            open(&mut changed, &any);
+            let edit = OrganisationEdit { name, policy: (changed != found.policy).then_some(changed) };
+            let edited = store.edit_organisation(actor, found.id, edit).await?;
+            done("edited", edited.id, &edited.name, &as_json(&edited), json);
+        }
+        OrgAction::Suspend { org, json } => {
+            let changed = store.suspend_organisation(actor, store.organisation(&org).await?.id).await?;
+            done("suspended", changed.id, &changed.name, &as_json(&changed), json);
+        }
+        OrgAction::Resume { org, json } => {
+            let changed = store.resume_organisation(actor, store.organisation(&org).await?.id).await?;
+            done("resumed", changed.id, &changed.name, &as_json(&changed), json);
+        }
+        OrgAction::Delete { org, json } => {
+            let gone = store.delete_organisation(actor, store.organisation(&org).await?.id).await?;
+            done("deleted", gone.id, &gone.name, &as_json(&gone), json);
+        }
+    }
+    Ok(())
+}
+
+fn as_json(organisation: &Organisation) -> Value {
+    let mut record = value(organisation);
+    record["state"] = state(organisation.suspended_ms).into();
+    record
+}

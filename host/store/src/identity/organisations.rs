@@ -1,0 +1,163 @@
+//! Organisations.
+
+use portcullis_core::{OrganisationId, Permission, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::{RETRIES, checked_name, told};
+use crate::actor::Actor;
+use crate::audit::NewEvent;
+use crate::error::StoreError;
+use crate::policy::{AccessPolicy, PolicyOrigin};
+use crate::store::Store;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Organisation {
+    pub id: OrganisationId,
+    /// Unlike every other organisation's.
+    pub name: String,
+    /// What no key of it may pass.
+    pub policy: AccessPolicy,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// Since when its keys are refused.
+    pub suspended_ms: Option<u64>,
+    /// Grows with every change.
+    pub version: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct NewOrganisation {
+    pub name: String,
+    pub policy: AccessPolicy,
+}
+
+/// What shall change; `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct OrganisationEdit {
+    pub name: Option<String>,
+    pub policy: Option<AccessPolicy>,
+}
+
+impl Store {
+    /// Makes an organisation.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] where another has its name.
+    pub async fn create_organisation(&self, actor: &Actor, new: NewOrganisation) -> Result<Organisation, StoreError> {
+        actor.require(Permission::OrganisationsManage, &Scope::All)?;
+        new.policy.check(PolicyOrigin::Organisation)?;
+        let now_ms = self.clock().now_ms();
+        let organisation = Organisation {
+            id: OrganisationId::new(now_ms, &mut rand::rng()),
+            name: checked_name(&new.name)?,
+            policy: new.policy,
+            created_ms: now_ms,
+            suspended_ms: None,
+            version: 1,
+        };
+        let event = NewEvent::new(actor, now_ms, Some(organisation.id), "organisation.create", organisation.id)
+            .changed(None, told(&organisation));
+        self.backend().insert_organisation(&organisation, &event).await?;
+        Ok(organisation)
+    }
+
+    /// Every organisation, by name.
+    pub async fn organisations(&self) -> Result<Vec<Organisation>, StoreError> {
+        self.backend().organisations().await
+    }
+
+    /// The organisation with this id (`org_…`) or name.
+    pub async fn organisation(&self, id_or_name: &str) -> Result<Organisation, StoreError> {
+        let found = match id_or_name.parse::<OrganisationId>() {
+            Ok(id) => self.backend().organisation(id).await?,
+            Err(_) => self.organisations().await?.into_iter().find(|one| one.name == id_or_name),
+        };
+        found.ok_or(StoreError::NotFound { what: "organisation" })
+    }
+
+    /// Changes name or policy. Keys follow a policy as they follow their own changes.
+    pub async fn edit_organisation(
+        &self,
+        actor: &Actor,
+        id: OrganisationId,
+        edit: OrganisationEdit,
+    ) -> Result<Organisation, StoreError> {
+        if let Some(policy) = &edit.policy {
+            policy.check(PolicyOrigin::Organisation)?;
+        }
+        let name = edit.name.as_deref().map(checked_name).transpose()?;
+        self.change_organisation(actor, id, (Permission::OrganisationsEdit, "organisation.edit"), |organisation, _| {
+            if let Some(name) = &name {
+                organisation.name.clone_from(name);
+            }
+            if let Some(policy) = &edit.policy {
+                organisation.policy.clone_from(policy);
+            }
+        })
+        .await
+    }
+
+    /// Refuses all its keys from now on, until [`Store::resume_organisation`]. Returns when every process that serves knows.
+    pub async fn suspend_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
+        let what = (Permission::OrganisationsManage, "organisation.suspend");
+        let suspended = self
+            .change_organisation(actor, id, what, |organisation, now_ms| {
+                organisation.suspended_ms.get_or_insert(now_ms);
+            })
+            .await?;
+        self.await_replicas().await?;
+        Ok(suspended)
+    }
+
+    pub async fn resume_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
+        let what = (Permission::OrganisationsManage, "organisation.resume");
+        self.change_organisation(actor, id, what, |organisation, _| organisation.suspended_ms = None).await
+    }
+
+    /// Deletes an organisation that nothing refers to.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; a key is never deleted, so an organisation that ever had one stays.
+    pub async fn delete_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
+        actor.require(Permission::OrganisationsManage, &Scope::All)?;
+        if id == OrganisationId::DEFAULT {
+            return Err(StoreError::Invalid("the default organisation cannot be deleted".to_owned()));
+        }
+        for _ in 0..RETRIES {
+            let before = self.organisation(&id.to_string()).await?;
+            let event = NewEvent::new(actor, self.clock().now_ms(), Some(id), "organisation.delete", id)
+                .changed(told(&before), None);
+            if self.backend().delete_organisation(id, before.version, &event).await? {
+                return Ok(before);
+            }
+        }
+        Err(StoreError::Contended { what: "organisation" })
+    }
+
+    async fn change_organisation(
+        &self,
+        actor: &Actor,
+        id: OrganisationId,
+        (permission, action): (Permission, &str),
+        change: impl Fn(&mut Organisation, u64),
+    ) -> Result<Organisation, StoreError> {
+        actor.require(permission, &Scope::Organisation(id))?;
+        for _ in 0..RETRIES {
+            let before = self.organisation(&id.to_string()).await?;
+            let now_ms = self.clock().now_ms();
+            let mut after = before.clone();
+            change(&mut after, now_ms);
+            if after == before {
+                return Ok(before);
+            }
+            after.version += 1;
+            let event = NewEvent::new(actor, now_ms, Some(id), action, id).changed(told(&before), told(&after));
+            let touches = before.policy != after.policy || before.suspended_ms != after.suspended_ms;
+            if self.backend().update_organisation(&after, touches, &event).await? {
+                self.keys_changed(touches);
+                return Ok(after);
+            }
+        }
+        Err(StoreError::Contended { what: "organisation" })
+    }
+}
