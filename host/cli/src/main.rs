@@ -1,7 +1,9 @@
 //! The `portcullis` program.
 
+mod audit;
 mod catalogue;
 mod check;
+mod checkpoints;
 mod demo;
 mod identity;
 mod logging;
@@ -75,12 +77,12 @@ enum Command {
         #[command(subcommand)]
         action: identity::TokenAction,
     },
-    /// The audit trail: who did what.
+    /// The audit trail: who did what; and the proof of it and of the ledger.
     Audit {
         #[command(flatten)]
         config: ConfigArgument,
         #[command(subcommand)]
-        action: identity::AuditAction,
+        action: audit::AuditAction,
     },
     /// The first superadmin, and the gateways that serve.
     Admin {
@@ -144,11 +146,11 @@ fn main() -> ExitCode {
         Command::Team { config, action } => identity::run(&config, Action::Team(action)),
         Command::Member { config, action } => identity::run(&config, Action::Member(action)),
         Command::Token { config, action } => identity::run(&config, Action::Token(action)),
-        Command::Audit { config, action } => identity::run(&config, Action::Audit(action)),
         Command::Admin { config, action } => identity::run(&config, Action::Admin(action)),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),
+        Command::Audit { config, action } => audit::run(&config, action),
         Command::Usage { config, arguments } => usage::run(&config, arguments),
     };
     match result {

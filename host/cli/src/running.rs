@@ -14,6 +14,8 @@ use portcullis_gateway::{Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
 use portcullis_store::{AccessGuard, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Store};
 
+use crate::checkpoints::Checkpoints;
+
 /// How often idle upstream connections are looked through.
 const TRIM: Duration = Duration::from_secs(10);
 /// How often expired conversations are deleted.
@@ -31,6 +33,7 @@ pub struct Running {
     conversations: Conversations,
     server: Server,
     ledger: Ledger,
+    checkpoints: Checkpoints,
     observing: Observing,
 }
 
@@ -44,6 +47,7 @@ impl Running {
         let keys = Arc::new(store.key_cache().await.context("the keys")?);
         let access = store.access_guard(config.access.lockout()).await.context("lock-outs")?;
         let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
+        let checkpoints = Checkpoints::start(&store, &config).await.context("signing how far the ledger goes")?;
         let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let runtime = runtime(&config)?;
@@ -65,7 +69,7 @@ impl Running {
         tokio::spawn(trim(Arc::downgrade(&gateway)));
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
         tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
-        Ok(Running { gateway, plugins, store, keys, access, conversations, server, ledger, observing })
+        Ok(Running { gateway, plugins, store, keys, access, conversations, server, ledger, checkpoints, observing })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -98,6 +102,7 @@ impl Running {
         self.plugins.shutdown();
         self.observing.stop().await;
         self.gateway.flush_traces().await;
+        let epoch = self.ledger.epoch();
         if let Err(error) = self.ledger.close().await {
             tracing::error!(%error, "the ledger was not written to its end; the next start does");
         }
@@ -106,6 +111,7 @@ impl Running {
                 tracing::warn!(%error, "what was left of accesses was not written");
             }
         }
+        self.checkpoints.stop(epoch).await;
         drained
     }
 }

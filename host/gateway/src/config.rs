@@ -4,6 +4,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod catalogue;
 mod conversations;
 mod credential;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 
 pub use access::AdmissionConfig;
 pub use admin::AdminConfig;
+pub use audit::{AuditConfig, AuditKeyConfig};
 pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueTier,
     overlaid,
@@ -71,6 +73,8 @@ pub struct Config {
     pub limit: Vec<LimitConfig>,
     /// The database.
     pub store: StoreConfig,
+    /// How the ledger and the audit trail are signed.
+    pub audit: AuditConfig,
     /// Where plugins are and how they are watched.
     pub plugins: PluginsConfig,
     /// How each plugin runs, by its name: `[plugin.pii]`. A plugin without a section runs with the defaults.
@@ -122,6 +126,7 @@ impl Config {
             provider.resolve(name, environment)?;
         }
         self.store.resolve(environment)?;
+        self.audit.resolve(environment)?;
         for price in &self.pricing.price {
             price.check()?;
         }

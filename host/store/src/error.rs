@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The master key is not to be had.
     #[error("the key for conversations {0}")]
     Key(&'static str),
+    /// The key that checkpoints are signed with.
+    #[error("the audit key {0}")]
+    AuditKey(String),
     /// A conversation of which a turn was sealed with another key.
     #[error("what was kept cannot be opened: its key is another, or it was changed")]
     Sealed,

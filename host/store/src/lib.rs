@@ -7,6 +7,7 @@
 mod actor;
 mod audit;
 pub mod backend;
+pub mod chain;
 mod codec;
 pub mod conversations;
 mod encode;
@@ -29,6 +30,7 @@ mod usage;
 
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
+pub use chain::{Anchor, AuditKey, AuditKeySource, Checkpoint, PublicKey, Verification};
 pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::StoreError;
 pub use identity::{

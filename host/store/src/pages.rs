@@ -97,6 +97,11 @@ impl Pages {
         id
     }
 
+    /// The number of the last page that was begun.
+    pub fn newest(&self) -> i64 {
+        self.newest
+    }
+
     /// The group's pages. Nothing more is put into them.
     pub fn finish(&mut self) -> impl Iterator<Item = Page<'_>> {
         while let Some((organisation, page)) = self.open.pop_first() {

@@ -16,7 +16,9 @@ use std::time::Duration;
 use common::*;
 use portcullis_core::{KeyId, OrganisationId, RequestId, Usage};
 use portcullis_store::ledger::{JournalError, LedgerError};
-use portcullis_store::{LedgerOptions, Reservation, Settlement, Store, StoreOptions};
+use portcullis_store::{
+    AuditKey, AuditKeySource, LedgerOptions, Reservation, Settlement, Store, StoreOptions, Verification,
+};
 use rand::RngExt;
 
 const DATABASE: &str = "PORTCULLIS_KILL_TEST_DATABASE";
@@ -28,6 +30,10 @@ fn small() -> LedgerOptions {
 /// One write per line: whole or not at all.
 fn say(line: String) {
     std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn audit_key() -> AuditKey {
+    AuditKeySource::Given("11".repeat(32)).fetch().unwrap()
 }
 
 fn settled(worst: u64) -> u64 {
@@ -42,6 +48,12 @@ async fn child() {
     let store = Store::open(&StoreOptions::at(PathBuf::from(path))).await.unwrap();
     let ledger = store.ledger(small()).await.unwrap();
     say("@ready".into());
+    let checkpoints = async {
+        loop {
+            store.checkpoint(&audit_key(), None).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    };
     let threads: Vec<_> = (0..3)
         .map(|_| {
             let ledger = ledger.clone();
@@ -92,8 +104,13 @@ async fn child() {
         })
         .collect();
     // They work until they are killed; one that ends has panicked.
-    let ended = threads.into_iter().map(std::thread::JoinHandle::join).find(Result::is_err);
-    assert!(ended.is_none());
+    let ended = tokio::task::spawn_blocking(|| {
+        threads.into_iter().map(std::thread::JoinHandle::join).all(|ended| ended.is_ok())
+    });
+    tokio::select! {
+        () = checkpoints => {}
+        ended = ended => assert!(ended.unwrap()),
+    }
 }
 
 #[derive(Default)]
@@ -189,6 +206,7 @@ async fn check(path: &Path, said: &Said) {
     let store = Store::open(&StoreOptions::at(path)).await.unwrap();
     let ledger = store.ledger(small()).await.unwrap();
     ledger.close().await.unwrap();
+    store.checkpoint(&audit_key(), None).await.unwrap();
     let left: Vec<_> = std::fs::read_dir(path.with_file_name("ledger.db.ledger"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
@@ -196,7 +214,11 @@ async fn check(path: &Path, said: &Said) {
         .collect();
     assert!(left.is_empty(), "journals remain: {left:?}");
 
+    let report = store.verify(&Verification { trusted: vec![audit_key().public()], anchors: vec![] }).await.unwrap();
+    assert_eq!(report.fault, None);
+
     let entries = entries(path).await;
+    assert_eq!(report.entries, entries.len() as u64);
     let mut found = HashMap::new();
     let mut total = 0i64;
     for entry in &entries {

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use portcullis_core::{KeyId, OrganisationId, RequestId};
-use portcullis_store::{KeyFilter, MasterKey, ReceiptScope, Store, StoreError, TurnOwner, UsageFilter};
+use portcullis_store::{KeyFilter, MasterKey, ReceiptScope, Store, StoreError, TurnOwner, UsageFilter, Verification};
 
 const SQLITE: &str = include_str!("fixtures/0001.sqlite.sql");
 const POSTGRES: &str = include_str!("fixtures/0001.postgres.sql");
@@ -70,6 +70,10 @@ async fn what_the_first_version_wrote_is_there() {
         let kept = store.receipt(RequestId::from_bytes([1; 16]), scope).await.unwrap().unwrap();
         let kept: portcullis_core::Receipt = serde_json::from_str(&kept).unwrap();
         assert_eq!((&*kept.requested_model, kept.tags.len()), ("auto", 1));
+
+        // Entries that no chain held are one.
+        let report = store.verify(&Verification::default()).await.unwrap();
+        assert_eq!((report.fault, report.entries, report.requests.unsealed), (None, 3, 2));
 
         let owner = TurnOwner { organisation: OrganisationId::DEFAULT, key: KeyId::from_bytes([7; 16]) };
         let conversations = store.conversations(MasterKey::given(SECRET).unwrap());

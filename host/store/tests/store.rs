@@ -89,10 +89,10 @@ async fn a_row_reads_its_own_receipt_or_none() {
     execute(&path, "UPDATE receipt_pages SET content = (SELECT content FROM receipt_pages WHERE id = 2) WHERE id = 1")
         .await
         .unwrap();
-    assert_eq!(read(0).await, None);
-    assert!(read(1).await.is_some());
-    execute(&path, "UPDATE receipt_pages SET organisation_id = randomblob(16) WHERE id = 1").await.unwrap();
-    assert_eq!(read(1).await, None);
+    assert_eq!((read(0).await, read(1).await), (None, None));
+    assert!(read(2).await.is_some());
+    execute(&path, "UPDATE receipt_pages SET organisation_id = randomblob(16) WHERE id = 2").await.unwrap();
+    assert_eq!(read(2).await, None);
     execute(&path, "DELETE FROM receipt_pages").await.unwrap();
     assert_eq!(read(2).await, None);
 }

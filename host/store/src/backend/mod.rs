@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod chain;
 mod conversations;
 mod identity;
 mod keys;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 
 pub use access::AccessBackend;
 pub use audit::AuditBackend;
+pub use chain::{ChainBackend, Examine, MakeCheckpoint};
 pub use conversations::ConversationBackend;
 pub use identity::IdentityBackend;
 pub use keys::{Bounds, KeyBackend, KeyWatch, StoredKey};
@@ -27,11 +29,25 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A database: all of the areas.
 pub trait Backend:
-    AccessBackend + AuditBackend + ConversationBackend + IdentityBackend + KeyBackend + LedgerBackend + UsageBackend
+    AccessBackend
+    + AuditBackend
+    + ChainBackend
+    + ConversationBackend
+    + IdentityBackend
+    + KeyBackend
+    + LedgerBackend
+    + UsageBackend
 {
 }
 
 impl<T> Backend for T where
-    T: AccessBackend + AuditBackend + ConversationBackend + IdentityBackend + KeyBackend + LedgerBackend + UsageBackend
+    T: AccessBackend
+        + AuditBackend
+        + ChainBackend
+        + ConversationBackend
+        + IdentityBackend
+        + KeyBackend
+        + LedgerBackend
+        + UsageBackend
 {
 }

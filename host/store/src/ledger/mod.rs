@@ -89,6 +89,7 @@ pub struct Ledger {
 }
 
 struct Inner {
+    epoch: [u8; 16],
     journal: Arc<Journal>,
     backend: Arc<dyn LedgerBackend>,
     clock: Arc<dyn Clock>,
@@ -150,7 +151,7 @@ impl Ledger {
         let (sender, progress) = watch::channel(Progress::default());
         let writer = Writer::new(journal.clone(), backend.clone(), signals.clone(), sender, *epoch.as_bytes(), options);
         tokio::spawn(writer.run());
-        Ok(Self { inner: Arc::new(Inner { journal, backend, clock, signals, progress }) })
+        Ok(Self { inner: Arc::new(Inner { epoch: *epoch.as_bytes(), journal, backend, clock, signals, progress }) })
     }
 
     /// Reserves the most an attempt can cost. It must be called before the attempt is sent, once per attempt of a request.
@@ -228,6 +229,11 @@ impl Ledger {
         let mut progress = self.inner.progress.clone();
         while progress.changed().await.is_ok() {}
         flushed
+    }
+
+    /// This process's name as a writer, and that of its chain.
+    pub fn epoch(&self) -> [u8; 16] {
+        self.inner.epoch
     }
 
     /// Records appended that the database does not have yet: for metrics.

@@ -5,9 +5,11 @@ use sqlx::postgres::{PgConnection, PgRow, Postgres as Dialect};
 use sqlx::{Connection, QueryBuilder, Row};
 use uuid::Uuid;
 
-use super::{CALL, Lock, Postgres, lock, within};
+use super::{CALL, Lock, Postgres, chain, lock, within};
 use crate::audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
 use crate::backend::{Answer, AuditBackend};
+use crate::chain::canonical::Event;
+use crate::chain::{AUDIT, Head, Linker};
 use crate::codec::{int, json, text, uint};
 use crate::error::StoreError;
 
@@ -39,22 +41,40 @@ impl AuditBackend for Postgres {
 /// event is written. So events appear in the order of their places, and no place is left out.
 pub(super) async fn append(connection: &mut PgConnection, event: &NewEvent) -> Result<(), StoreError> {
     lock(connection, Lock::Audit).await?;
+    let (actor_kind, action, target) = (text(&event.actor_kind), text(&event.action), text(&event.target));
+    let actor_id = event.actor_id.as_deref().map(text);
+    let shown = |value: &Option<serde_json::Value>| value.as_ref().map(|value| json(&value.to_string()).into_owned());
+    let (before, after) = (shown(&event.before), shown(&event.after));
+    let mut linker = Linker::at(chain::head(connection, &AUDIT).await?.unwrap_or_else(|| Head::start(&AUDIT)));
+    let head = linker.event(&Event {
+        time_ms: int(event.time_ms),
+        actor_kind: actor_kind.as_bytes(),
+        actor_id: actor_id.as_deref().map(str::as_bytes),
+        address: event.address.as_deref().map(str::as_bytes),
+        organisation: event.organisation.as_ref().map(|organisation| organisation.as_bytes()),
+        action: action.as_bytes(),
+        target: target.as_bytes(),
+        before: before.as_deref().map(str::as_bytes),
+        after: after.as_deref().map(str::as_bytes),
+    });
     sqlx::query(
-        "INSERT INTO audit_events (seq, time_ms, actor_kind, actor_id, address, organisation_id, action, target, before, after) \
-         SELECT coalesce(max(seq), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM audit_events",
+        "INSERT INTO audit_events (seq, time_ms, actor_kind, actor_id, address, organisation_id, action, target, before, after, \
+         hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
+    .bind(head.seq)
     .bind(int(event.time_ms))
-    .bind(text(&event.actor_kind))
-    .bind(event.actor_id.as_deref().map(text))
+    .bind(actor_kind)
+    .bind(actor_id)
     .bind(event.address.as_deref())
     .bind(event.organisation.map(|organisation| Uuid::from_bytes(*organisation.as_bytes())))
-    .bind(text(&event.action))
-    .bind(text(&event.target))
-    .bind(event.before.as_ref().map(|value| json(&value.to_string()).into_owned()))
-    .bind(event.after.as_ref().map(|value| json(&value.to_string()).into_owned()))
-    .execute(connection)
+    .bind(action)
+    .bind(target)
+    .bind(before)
+    .bind(after)
+    .bind(&head.hash[..])
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    chain::set_head(connection, &AUDIT, head).await
 }
 
 fn query(filter: &AuditFilter, page: AuditPage) -> QueryBuilder<Dialect> {

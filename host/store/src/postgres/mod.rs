@@ -8,6 +8,7 @@
 
 mod access;
 mod audit;
+mod chain;
 mod conversations;
 mod identity;
 mod keys;
@@ -37,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../migrations/postgres/0001_identity_ledger_receipts.sql"),
     ),
     (2, "access, audit", include_str!("../../../../migrations/postgres/0002_access_audit.sql")),
+    (4, "chain", include_str!("../../../../migrations/postgres/0004_chain.sql")),
 ];
 
 /// Connections at most, besides those of the ledger and of the watch.
@@ -60,6 +62,7 @@ impl Postgres {
         let options = parse(url)?;
         let mut connection = connect(&options).await?;
         within(MIGRATE, migrate(&mut connection)).await?;
+        within(MIGRATE, chain::adopt(&mut connection)).await?;
         let pool = PgPoolOptions::new()
             .min_connections(0)
             .max_connections(CONNECTIONS)
@@ -125,6 +128,8 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 enum Lock {
     /// The audit trail's end.
     Audit = 1,
+    /// The newest checkpoint.
+    Checkpoint = 2,
 }
 
 async fn lock(connection: &mut PgConnection, lock: Lock) -> Result<(), sqlx::Error> {

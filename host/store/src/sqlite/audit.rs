@@ -5,9 +5,11 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::codec::{id, int, uint};
-use super::{Sqlite, begin};
+use super::{Sqlite, begin, chain};
 use crate::audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
 use crate::backend::{Answer, AuditBackend};
+use crate::chain::canonical::Event;
+use crate::chain::{AUDIT, Linker};
 use crate::error::StoreError;
 
 impl AuditBackend for Sqlite {
@@ -28,12 +30,27 @@ impl AuditBackend for Sqlite {
     }
 }
 
-/// Writes an event inside the transaction of the change that it tells of.
+/// Writes an event inside the transaction of the change that it tells of, as the next link of the trail's chain.
 pub(super) async fn append(connection: &mut SqliteConnection, event: &NewEvent) -> Result<(), StoreError> {
+    let (before, after) =
+        (event.before.as_ref().map(ToString::to_string), event.after.as_ref().map(ToString::to_string));
+    let mut linker = Linker::at(chain::head(connection, &AUDIT).await?);
+    let head = linker.event(&Event {
+        time_ms: int(event.time_ms),
+        actor_kind: event.actor_kind.as_bytes(),
+        actor_id: event.actor_id.as_deref().map(str::as_bytes),
+        address: event.address.as_deref().map(str::as_bytes),
+        organisation: event.organisation.as_ref().map(|organisation| organisation.as_bytes()),
+        action: event.action.as_bytes(),
+        target: event.target.as_bytes(),
+        before: before.as_deref().map(str::as_bytes),
+        after: after.as_deref().map(str::as_bytes),
+    });
     sqlx::query(
-        "INSERT INTO audit_events (time_ms, actor_kind, actor_id, address, organisation_id, action, target, before, after) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit_events (seq, time_ms, actor_kind, actor_id, address, organisation_id, action, target, before, after, \
+         hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
+    .bind(head.seq)
     .bind(int(event.time_ms))
     .bind(&event.actor_kind)
     .bind(event.actor_id.as_deref())
@@ -41,11 +58,12 @@ pub(super) async fn append(connection: &mut SqliteConnection, event: &NewEvent) 
     .bind(event.organisation.map(|organisation| organisation.as_bytes().to_vec()))
     .bind(&event.action)
     .bind(&event.target)
-    .bind(event.before.as_ref().map(ToString::to_string))
-    .bind(event.after.as_ref().map(ToString::to_string))
-    .execute(connection)
+    .bind(before)
+    .bind(after)
+    .bind(&head.hash[..])
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    chain::set_head(connection, &AUDIT, head).await
 }
 
 async fn events(pool: &SqlitePool, filter: &AuditFilter, page: AuditPage) -> Result<Vec<AuditEvent>, StoreError> {

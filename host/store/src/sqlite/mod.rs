@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod chain;
 mod conversations;
 mod identity;
 mod keys;
@@ -33,6 +34,7 @@ use crate::{codec, pages};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "identity, ledger, receipts", include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql")),
     (2, "access, audit", include_str!("../../../../migrations/sqlite/0002_access_audit.sql")),
+    (4, "chain", include_str!("../../../../migrations/sqlite/0004_chain.sql")),
 ];
 
 const PAGE: u32 = 16_384;
@@ -62,6 +64,7 @@ impl Sqlite {
             .disable_statement_logging();
         let mut writer = connect.connect().await?;
         migrate(&mut writer).await?;
+        chain::adopt(&options.path)?;
         let readers =
             SqlitePoolOptions::new().min_connections(0).max_connections(READERS).connect_lazy_with(connect.clone());
         let groups = Groups::open(&options.path, options.synchronous)?;

@@ -1,0 +1,208 @@
+//! Chains and checkpoints in SQLite.
+
+mod rows;
+mod source;
+
+use std::path::Path;
+
+use portcullis_core::OrganisationId;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{BUSY, Sqlite, audit, begin};
+use crate::audit::NewEvent;
+use crate::backend::{Answer, ChainBackend, Examine, MakeCheckpoint};
+use crate::chain::source::{Links, StoredLink};
+use crate::chain::{AUDIT, BEFORE, Checkpoint, Expired, Head, Linker, Newest, Pinned, PublicKey};
+use crate::codec::int;
+use crate::error::StoreError;
+
+impl ChainBackend for Sqlite {
+    fn write_checkpoint<'a>(&'a self, make: MakeCheckpoint<'a>) -> Answer<'a, Option<Checkpoint>> {
+        Box::pin(async move { checkpoint(&mut *self.writer.lock().await, make).await })
+    }
+
+    fn expire_records<'a>(
+        &'a self,
+        organisation: OrganisationId,
+        before_ms: u64,
+        event: &'a (dyn Fn(Expired) -> NewEvent + Send + Sync),
+    ) -> Answer<'a, Expired> {
+        Box::pin(async move {
+            let mut writer = self.writer.lock().await;
+            let mut transaction = begin(&mut writer).await?;
+            let expired = expire(&mut transaction, organisation, before_ms).await?;
+            if expired != Expired::default() {
+                audit::append(&mut transaction, &event(expired)).await?;
+                transaction.commit().await?;
+            }
+            Ok(expired)
+        })
+    }
+
+    fn newest_checkpoint(&self) -> Answer<'_, Option<Checkpoint>> {
+        Box::pin(async move { newest(&mut *self.readers.acquire().await?).await })
+    }
+
+    fn examine<'a>(&'a self, examine: Examine<'a>) -> Answer<'a, ()> {
+        Box::pin(async move { source::look(self.options.get_filename(), examine) })
+    }
+}
+
+async fn expire(
+    connection: &mut SqliteConnection,
+    organisation: OrganisationId,
+    before_ms: u64,
+) -> Result<Expired, StoreError> {
+    let (organisation, before) = (organisation.as_bytes().to_vec(), int(before_ms));
+    // A request's id begins with its time: what is older is a span of the primary key.
+    let span = (u128::from(before_ms.min((1 << 48) - 1)) << 80).to_be_bytes().to_vec();
+    let requests = sqlx::query("DELETE FROM requests WHERE request_id < ? AND organisation_id = ? AND time_ms < ?")
+        .bind(span)
+        .bind(&organisation)
+        .bind(before)
+        .execute(&mut *connection)
+        .await?;
+    let pages = sqlx::query("DELETE FROM receipt_pages WHERE organisation_id = ? AND youngest_ms < ?")
+        .bind(&organisation)
+        .bind(before)
+        .execute(connection)
+        .await?;
+    Ok(Expired { requests: requests.rows_affected(), pages: pages.rows_affected() })
+}
+
+/// The head of a chain, in the transaction that goes on from it.
+pub(super) async fn head(connection: &mut SqliteConnection, chain: &[u8; 16]) -> Result<Head, StoreError> {
+    let row = sqlx::query("SELECT seq, hash FROM chains WHERE chain = ?").bind(&chain[..]).fetch_optional(connection);
+    let Some(row) = row.await? else { return Ok(Head::start(chain)) };
+    Ok(Head { seq: row.try_get("seq")?, hash: bytes(&row, "hash")? })
+}
+
+pub(super) async fn set_head(
+    connection: &mut SqliteConnection,
+    chain: &[u8; 16],
+    head: Head,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO chains (chain, seq, hash) VALUES (?, ?, ?) ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, \
+         hash = excluded.hash",
+    )
+    .bind(&chain[..])
+    .bind(head.seq)
+    .bind(&head.hash[..])
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn checkpoint(
+    connection: &mut SqliteConnection,
+    make: MakeCheckpoint<'_>,
+) -> Result<Option<Checkpoint>, StoreError> {
+    let mut transaction = begin(connection).await?;
+    let last = newest(&mut transaction).await?.map_or(Newest::NONE, |last| Newest {
+        number: last.number,
+        hash: last.hash,
+        signer_of_next: Some(last.signer_of_next()),
+    });
+    let heads = sqlx::query(
+        "SELECT chain, seq, hash FROM chains WHERE seq > coalesce((SELECT max(seq) FROM checkpoint_heads WHERE \
+         checkpoint_heads.chain = chains.chain), 0) ORDER BY chain",
+    )
+    .fetch_all(&mut *transaction)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(Pinned { chain: bytes(row, "chain")?, seq: row.try_get("seq")?, hash: bytes(row, "hash")?, closed: false })
+    })
+    .collect::<Result<Vec<_>, StoreError>>()?;
+    let Some(made) = make(&last, heads)? else { return Ok(None) };
+    sqlx::query(
+        "INSERT INTO checkpoints (number, time_ms, previous, public_key, next_key, hash, signature) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(made.number)
+    .bind(made.time_ms)
+    .bind(&made.previous[..])
+    .bind(&made.public_key.0[..])
+    .bind(made.next_key.map(|key| key.0.to_vec()))
+    .bind(&made.hash[..])
+    .bind(&made.signature[..])
+    .execute(&mut *transaction)
+    .await?;
+    for head in &made.heads {
+        sqlx::query("INSERT INTO checkpoint_heads (chain, seq, checkpoint, hash, closed) VALUES (?, ?, ?, ?, ?)")
+            .bind(&head.chain[..])
+            .bind(head.seq)
+            .bind(made.number)
+            .bind(&head.hash[..])
+            .bind(i64::from(head.closed))
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(Some(made))
+}
+
+async fn newest(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, StoreError> {
+    let row = sqlx::query("SELECT * FROM checkpoints ORDER BY number DESC LIMIT 1").fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(None) };
+    let next_key: Option<&[u8]> = row.try_get("next_key")?;
+    let next_key = next_key.map(|key| key.try_into().map_err(|_| StoreError::Corrupt { what: "checkpoint" }));
+    Ok(Some(Checkpoint {
+        number: row.try_get("number")?,
+        time_ms: row.try_get("time_ms")?,
+        previous: bytes(&row, "previous")?,
+        public_key: PublicKey(bytes(&row, "public_key")?),
+        next_key: next_key.transpose()?.map(PublicKey),
+        heads: Vec::new(),
+        hash: bytes(&row, "hash")?,
+        signature: bytes(&row, "signature")?,
+    }))
+}
+
+fn bytes<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| StoreError::Corrupt { what: "link of a chain" })
+}
+
+/// Makes chains of what was written before there were any: entries as the chain of zeros, events as the beginning of theirs.
+pub(super) fn adopt(path: &Path) -> Result<(), StoreError> {
+    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let chained = |connection: &Connection| -> rusqlite::Result<bool> {
+        connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM chains) OR NOT EXISTS (SELECT 1 FROM ledger_entries) AND NOT EXISTS (SELECT 1 FROM \
+             audit_events)",
+            [],
+            |row| row.get(0),
+        )
+    };
+    if chained(&connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if chained(&transaction)? {
+        return Ok(());
+    }
+    for (of, chain) in [(Links::Unchained, BEFORE), (Links::Events, AUDIT)] {
+        let mut statement = transaction.prepare(source::select(of))?;
+        let mut rows = statement.query([])?;
+        let (mut linker, mut link) = (Linker::at(Head::start(&chain)), StoredLink::default());
+        while let Some(row) = rows.next()? {
+            rows::read(of, row, &mut link);
+            linker.stored(of, &link);
+        }
+        let Head { seq, hash } = linker.head;
+        if seq > 0 {
+            transaction.execute("INSERT INTO chains (chain, seq, hash) VALUES (?, ?, ?)", params![chain, seq, hash])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn open(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
