@@ -173,7 +173,8 @@ fn known(config: &Config, document: &Document) -> Result<Vec<Known>> {
         match check_component(&runtime, &path, &settings) {
             Ok(loaded) => {
                 for model in &loaded.manifest.models {
-                    let (id, aliases) = (model.id.clone(), model.aliases.clone());
+                    let id = model.id.clone();
+                    let aliases: Vec<String> = model.aliases.iter().chain(&model.synonyms).cloned().collect();
                     if model.operations.iter().any(|operation| OPERATIONS.contains(&operation.as_str())) {
                         models.push(Known { plugin: plugin.to_owned(), id, aliases, own: prices_of(model) });
                     } else {

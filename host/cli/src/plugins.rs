@@ -114,6 +114,7 @@ fn model(model: &Model) -> serde_json::Value {
     json!({
         "id": model.id,
         "aliases": model.aliases,
+        "synonyms": model.synonyms,
         "operations": model.operations,
         "context": model.context,
         "max_output": model.max_output,

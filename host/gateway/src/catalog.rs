@@ -9,6 +9,7 @@ use portcullis_core::Name;
 use portcullis_core::price::{Price, PriceList, Rates, Tier, parse_day};
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
+use portcullis_wire::framing::Framing;
 
 use crate::config::{CatalogueEntry, CatalogueFile, Config, ProviderConfig, overlaid};
 use crate::credential::Credential;
@@ -32,19 +33,36 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The endpoint for an operation; of several, one that speaks this format.
-    pub fn endpoint(&self, operation: &str, format: &str) -> Option<&Arc<Endpoint>> {
-        let mut fitting = self.endpoints.iter().filter(|endpoint| endpoint.operation == operation);
-        let first = fitting.next()?;
-        Some(std::iter::once(first).chain(fitting).find(|endpoint| endpoint.format == format).unwrap_or(first))
+    /// The endpoint for an operation; of several, one whose bytes the client can read, or else one of its format.
+    pub fn endpoint(&self, operation: &str, wire: Wire<'_>) -> Option<&Arc<Endpoint>> {
+        let fitting = self.endpoints.iter().filter(|endpoint| {
+            endpoint.operation == operation && endpoint.streams.is_none_or(|streams| streams == wire.stream)
+        });
+        fitting.min_by_key(|endpoint| match endpoint.format == wire.format {
+            true if endpoint.speaks(wire.format, wire.stream, wire.framing) => 0,
+            true => 1,
+            false => 2,
+        })
     }
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire<'a> {
+    pub format: &'a str,
+    /// It asks for a stream, which is to be framed so.
+    pub stream: bool,
+    pub framing: Framing,
 }
 
 /// What is known of one model.
 #[derive(Debug, Clone)]
 pub struct ModelFacts {
     pub id: Name,
+    /// Other names by which the provider can be asked.
     pub aliases: Vec<String>,
+    /// Names for clients alone.
+    pub synonyms: Vec<String>,
     pub operations: Vec<String>,
     /// Tokens of input and output together; 0 where unknown.
     pub context: u32,
@@ -55,6 +73,14 @@ pub struct ModelFacts {
     pub prices: PriceList,
     /// Whether the catalogue knows it, so that its capabilities can be relied on.
     pub known: bool,
+}
+
+impl ModelFacts {
+    /// Every name that means it, its id first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let others = self.aliases.iter().chain(&self.synonyms).map(String::as_str);
+        std::iter::once(&*self.id).chain(others)
+    }
 }
 
 /// One model of one connection: what a request can be sent to.
@@ -70,16 +96,16 @@ pub struct Offer {
 const ENDPOINT_CAPABILITY: &str = "endpoint:";
 
 impl Offer {
-    /// The endpoint for an operation: the one that alone serves this model, else one that speaks this format.
-    pub fn endpoint(&self, operation: &str, format: &str) -> Option<&Arc<Endpoint>> {
+    /// The endpoint for an operation: the one that alone serves this model, else the one that fits the client best.
+    pub fn endpoint(&self, operation: &str, wire: Wire<'_>) -> Option<&Arc<Endpoint>> {
         let mut capabilities = self.model.capabilities.iter();
         match capabilities.find_map(|capability| capability.strip_prefix(ENDPOINT_CAPABILITY)) {
             Some(name) => {
                 let named = self.connection.endpoints.iter().find(|endpoint| endpoint.name == name)?;
                 // Of other operations it says nothing.
-                if named.operation == operation { Some(named) } else { self.connection.endpoint(operation, format) }
+                if named.operation == operation { Some(named) } else { self.connection.endpoint(operation, wire) }
             }
-            None => self.connection.endpoint(operation, format),
+            None => self.connection.endpoint(operation, wire),
         }
     }
 }
@@ -223,6 +249,9 @@ impl Catalog {
             let named = Offer { name: name.into(), ..offer.clone() };
             self.by_name.entry(name.to_owned()).or_default().push(named);
         }
+        for name in offer.model.synonyms.iter().filter(|name| !offer.model.aliases.contains(name)) {
+            self.by_name.entry(name.clone()).or_default().push(offer.clone());
+        }
         self.offers.push(offer);
     }
 
@@ -238,9 +267,8 @@ impl Catalog {
         let listed = connection.plugin.manifest().models.iter();
         let mut models: Vec<ModelFacts> =
             listed.filter(|model| wanted(&model.id)).map(|model| self.listed(connection, model)).collect();
-        let is_there = |models: &[ModelFacts], name: &String| {
-            models.iter().any(|model| *model.id == **name || model.aliases.contains(name))
-        };
+        let is_there =
+            |models: &[ModelFacts], name: &String| models.iter().any(|model| model.names().any(|known| known == name));
         for entry in self.own.additions(&connection.name, connection.plugin.name()) {
             if wanted(&entry.id) && !is_there(&models, &entry.id) {
                 models.push(self.unlisted(connection, &entry.id));
@@ -258,6 +286,7 @@ impl Catalog {
         let facts = ModelFacts {
             id: model.id.as_str().into(),
             aliases: model.aliases.clone(),
+            synonyms: model.synonyms.clone(),
             operations: model.operations.clone(),
             context: model.context,
             max_output: model.max_output,
@@ -273,6 +302,7 @@ impl Catalog {
         let facts = ModelFacts {
             id: name.into(),
             aliases: Vec::new(),
+            synonyms: Vec::new(),
             operations: vec!["chat".to_owned()],
             context: 0,
             max_output: 0,
@@ -286,7 +316,7 @@ impl Catalog {
 
     /// Puts what the operator says before what the plugin says.
     fn completed(&self, connection: &Connection, mut facts: ModelFacts, prices: Vec<Price>) -> ModelFacts {
-        let names: Vec<&str> = std::iter::once(&*facts.id).chain(facts.aliases.iter().map(String::as_str)).collect();
+        let names: Vec<&str> = facts.names().collect();
         let said = self.own.about(&connection.name, connection.plugin.name(), &names);
         facts.prices = self.prices(connection, &facts.id, prices, &said);
         facts.known |= said.iter().any(|entry| entry.capabilities.is_some());
@@ -303,6 +333,7 @@ impl Catalog {
         first!(capabilities);
         facts.quality = said.iter().find_map(|entry| Some(entry.quality.as_ref()?.score)).or(facts.quality);
         first!(aliases);
+        first!(synonyms);
         facts
     }
 

@@ -1,10 +1,13 @@
 //! A provider's endpoint as its plugin declared it, checked and compiled once.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use aho_corasick::AhoCorasick;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_runtime::contract::manifest;
 use portcullis_wire::framing::Framing;
-use portcullis_wire::json::{Condition, Pointer};
+use portcullis_wire::json::{Condition, Pattern, PatternSet, Pointer};
 
 use crate::media::Kind;
 use crate::text_map;
@@ -30,12 +33,47 @@ const RESERVED: &[&str] = &[
 
 /// Where a pass-through's model goes.
 #[derive(Debug, Clone)]
-pub enum ModelPlace {
-    Body(Pointer),
+pub enum ModelAt {
+    Body {
+        pattern: Pattern,
+        /// Where the pattern names one place, which can be made if it is not there.
+        pointer: Option<Pointer>,
+    },
     Path(String),
     /// A field of a multipart form.
     Form(String),
-    Nowhere,
+}
+
+/// See `model-place` in `wit/describe.wit`.
+#[derive(Debug, Clone)]
+pub struct ModelPlace {
+    pub at: ModelAt,
+    prefix: String,
+}
+
+impl ModelPlace {
+    /// What is written there for a model of this name.
+    pub fn value<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.prefix.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("{}{name}", self.prefix)) }
+    }
+}
+
+/// Conditions of which one suffices, looked for in one walk.
+#[derive(Debug)]
+pub struct AnyOf {
+    conditions: Vec<Condition>,
+    places: PatternSet,
+}
+
+impl AnyOf {
+    fn new(conditions: Vec<Condition>) -> Self {
+        AnyOf { places: PatternSet::new(conditions.iter().map(|condition| &condition.at)), conditions }
+    }
+
+    pub fn holds(&self, body: &str) -> bool {
+        let passes = |(at, range): (usize, Range<usize>)| self.conditions[at].passes(&body[range]);
+        !self.conditions.is_empty() && self.places.select(body).into_iter().any(passes)
+    }
 }
 
 /// See `endpoint` in `wit/describe.wit`.
@@ -44,6 +82,8 @@ pub struct Endpoint {
     pub name: String,
     pub operation: String,
     pub format: String,
+    /// Whether only requests that stream go here, or only others.
+    pub streams: Option<bool>,
     pub method: Method,
     pub path: String,
     pub query: Vec<String>,
@@ -51,7 +91,12 @@ pub struct Endpoint {
     pub fixed_headers: HeaderMap,
     pub forward_headers: Vec<HeaderName>,
     pub answer_headers: Vec<HeaderName>,
-    pub model: ModelPlace,
+    pub model: Vec<ModelPlace>,
+    /// What a pass-through's body gets in any case: a place and its JSON.
+    pub set_members: Vec<(Pointer, String)>,
+    pub remove_members: Vec<Pointer>,
+    /// Where one of these holds, a body is not passed through.
+    pub reencode_when: AnyOf,
     pub usage_flag: Option<UsageFlag>,
     /// What a frame must hold to be shown to the meter; none for every frame.
     meter_frames: Option<AhoCorasick>,
@@ -96,6 +141,11 @@ impl Endpoint {
                 frame: frame.collect::<Result<_, _>>()?,
             })
         });
+        let framing = text_map::framing(endpoint.stream_framing);
+        if usage_flag.is_some() && framing == Framing::JsonArray {
+            return Err(problem("usage flag", &"an array's items are not taken out"));
+        }
+        let condition = |condition| text_map::condition(condition).map_err(|error| problem("condition", &error));
         let needles = &endpoint.meter_frames;
         let meter_frames = (!needles.is_empty()).then(|| AhoCorasick::new(needles));
         Ok(Endpoint {
@@ -109,15 +159,23 @@ impl Endpoint {
             fixed_headers,
             forward_headers: names(&endpoint.forward_headers)?,
             answer_headers: names(&endpoint.answer_headers)?,
-            model: match &endpoint.model {
-                manifest::Location::Body(at) => ModelPlace::Body(pointer(at)?),
-                manifest::Location::Path(name) => ModelPlace::Path(name.clone()),
-                manifest::Location::Form(name) => ModelPlace::Form(name.clone()),
-                manifest::Location::Absent | manifest::Location::Always => ModelPlace::Nowhere,
-            },
+            streams: endpoint.streams,
+            model: endpoint
+                .model
+                .iter()
+                .filter_map(|place| model_place(place).transpose())
+                .collect::<Result<_, _>>()
+                .map_err(|why| problem("model", &why))?,
+            set_members: endpoint
+                .set_members
+                .iter()
+                .map(|member| Ok((pointer(&member.at)?, member.value.clone())))
+                .collect::<Result<_, String>>()?,
+            remove_members: endpoint.remove_members.iter().map(|at| pointer(at)).collect::<Result<_, _>>()?,
+            reencode_when: AnyOf::new(endpoint.reencode_when.iter().map(condition).collect::<Result<_, _>>()?),
             usage_flag: usage_flag.transpose()?,
             meter_frames: meter_frames.transpose().map_err(|error| problem("meter frames", &error))?,
-            framing: text_map::framing(endpoint.stream_framing),
+            framing,
             inline_media: endpoint
                 .inline_media
                 .iter()
@@ -126,6 +184,21 @@ impl Endpoint {
                 })
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Whether a client of this format, whose streams are framed so, can get this endpoint's own bytes.
+    pub fn speaks(&self, format: &str, stream: bool, framing: Framing) -> bool {
+        self.format == format && (!stream || self.framing == framing)
+    }
+
+    /// Whether the model goes into the path, where a client's body names it at `named`, which is neither written to nor taken out:
+    /// no splice makes one body of the other, since what else the provider wants in its place is its plugin's to know.
+    pub fn moves_model(&self, named: &Pointer) -> bool {
+        let is_written =
+            |place: &ModelPlace| matches!(&place.at, ModelAt::Body { pointer, .. } if pointer.as_ref() == Some(named));
+        self.model.iter().any(|place| matches!(place.at, ModelAt::Path(_)))
+            && !self.model.iter().any(is_written)
+            && !self.remove_members.contains(named)
     }
 
     /// Whether the plugin may set this header: only those it declared.
@@ -137,6 +210,20 @@ impl Endpoint {
     pub fn metered(&self, data: &[u8]) -> bool {
         self.meter_frames.as_ref().is_none_or(|needles| needles.is_match(data))
     }
+}
+
+fn model_place(place: &manifest::ModelPlace) -> Result<Option<ModelPlace>, String> {
+    let at = match &place.at {
+        manifest::Location::Body(at) => {
+            let pattern = Pattern::parse(at).map_err(|error| format!("{at}: {error}"))?;
+            let pointer = if pattern.wildcards() == 0 { Pointer::parse(at).ok() } else { None };
+            ModelAt::Body { pattern, pointer }
+        }
+        manifest::Location::Path(name) => ModelAt::Path(name.clone()),
+        manifest::Location::Form(name) => ModelAt::Form(name.clone()),
+        manifest::Location::Absent | manifest::Location::Always => return Ok(None),
+    };
+    Ok(Some(ModelPlace { at, prefix: place.prefix.clone() }))
 }
 
 fn allowed(name: &str) -> Result<HeaderName, String> {

@@ -78,7 +78,7 @@ fn is_named(offer: &Offer, name: &str) -> bool {
         Some((connection, model)) if *offer.connection.name == *connection => model,
         _ => name,
     };
-    *offer.model.id == *bare || offer.model.aliases.iter().any(|alias| alias == bare)
+    offer.model.names().any(|name| name == bare)
 }
 
 /// The first item of the list that stands in a document.

@@ -216,6 +216,9 @@ impl Route {
         let place = |location: &manifest::Location| {
             Ok::<_, String>(match location {
                 manifest::Location::Absent => Place::Absent,
+                manifest::Location::Body(at) if at.split('/').any(|segment| segment == "*") => {
+                    return Err(problem(at, &"a route names one place"));
+                }
                 manifest::Location::Body(at) => Place::Body(pointer(at)?),
                 manifest::Location::Path(name) => Place::Path(name.clone()),
                 manifest::Location::Form(name) => Place::Form(name.clone()),

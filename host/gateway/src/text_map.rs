@@ -58,5 +58,6 @@ pub fn framing(framing: manifest::Framing) -> Framing {
         manifest::Framing::Sse => Framing::Sse,
         manifest::Framing::Json | manifest::Framing::Ndjson => Framing::Ndjson,
         manifest::Framing::AwsEventStream => Framing::AwsEventStream,
+        manifest::Framing::JsonArray => Framing::JsonArray,
     }
 }

@@ -5,8 +5,8 @@ pub use crate::bindings::shared::portcullis::plugin::{chat, types};
 /// What a plugin says of itself.
 pub mod manifest {
     pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
-        Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need,
-        Price, Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
+        Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Member, Model,
+        ModelPlace, Need, Price, Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
     };
 }
 

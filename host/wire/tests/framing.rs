@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use portcullis_wire::framing::{Frame, Framing, FramingError, aws, ndjson, sse};
+use portcullis_wire::framing::{Frame, Framing, FramingError, aws, json_array, ndjson, sse};
 use proptest::prelude::*;
 
 /// Splits `input` at these places and collects all frames.
@@ -127,9 +127,11 @@ proptest! {
     ) {
         for framing in [Framing::Sse, Framing::Ndjson, Framing::AwsEventStream] {
             let mut wire = Vec::new();
+            let mut encoder = framing.encoder();
             for (event, data) in &messages {
-                framing.encode(event, data, &mut wire);
+                encoder.frame(event, data, &mut wire);
             }
+            encoder.finish(&mut wire);
             let expected: Vec<_> = messages.iter().map(|(event, data)| {
                 (if framing == Framing::Ndjson { String::new() } else { event.clone() }, data.clone())
             }).collect();
@@ -147,6 +149,68 @@ proptest! {
         }
     }
 
+    /// Any array of any values with any white space, wherever it is cut: its items are those that serde_json reads, its bytes are all
+    /// there, and a changed item leaves the others.
+    #[test]
+    fn an_arrays_items_are_alike_at_every_byte(
+        items in prop::collection::vec((json_value(), "[ \t\r\n]{0,2}", "[ \t\r\n]{0,2}"), 0..5),
+        (before, after) in ("[ \n]{0,2}", "[ \n]{0,2}"),
+    ) {
+        let written: Vec<String> =
+            items.iter().map(|(item, before, after)| format!("{before}{item}{after}")).collect();
+        let wire = format!("{before}[{}]{after}", written.join(","));
+        let expected: Vec<String> = items.iter().map(|(item, ..)| item.clone()).collect();
+        let read: Vec<serde_json::Value> = serde_json::from_str(&wire).expect("an array");
+        prop_assert_eq!(read.len(), expected.len());
+        let mut cuts: Vec<Vec<usize>> = (0..=wire.len()).map(|at| vec![at]).collect();
+        cuts.push((0..wire.len()).collect());
+        for cuts in cuts {
+            let frames = split(Framing::JsonArray, wire.as_bytes(), &cuts).expect("an array");
+            prop_assert_eq!(joined(&frames), wire.as_bytes());
+            let found: Vec<&str> = frames.iter().map(Frame::data).filter(|data| !data.is_empty()).collect();
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(frames.iter().filter(|frame| frame.closes()).count(), 1);
+            for (at, frame) in frames.iter().enumerate().filter(|(_, frame)| !frame.data().is_empty()) {
+                prop_assert_eq!(frame.with_data(frame.data()), frame.raw());
+                let mut changed = joined(&frames[..at]);
+                changed.extend_from_slice(&frame.with_data("\"x\""));
+                changed.extend(joined(&frames[at + 1..]));
+                let mut wanted = read.clone();
+                let place = frames[..at].iter().filter(|frame| !frame.data().is_empty()).count();
+                wanted[place] = "x".into();
+                prop_assert_eq!(serde_json::from_slice::<Vec<serde_json::Value>>(&changed).expect("JSON"), wanted);
+            }
+        }
+        // Cut short it gives whole items only, and says so where it is within one.
+        for end in 0..wire.len() {
+            let Ok(frames) = split(Framing::JsonArray, &wire.as_bytes()[..end], &[]) else { continue };
+            prop_assert!(expected.iter().map(String::as_str).zip(frames.iter().map(Frame::data)).all(|(one, two)| two.is_empty() || one == two));
+        }
+    }
+
+    #[test]
+    fn what_is_written_as_an_array_is_one(items in prop::collection::vec(json_value(), 0..5), batches in 1usize..3) {
+        let mut encoder = Framing::JsonArray.encoder();
+        let (mut wire, mut splitter, mut frames) = (Vec::new(), Framing::JsonArray.splitter(), Vec::new());
+        for batch in items.chunks(batches) {
+            let mut out = Vec::new();
+            batch.iter().for_each(|item| encoder.frame("", item, &mut out));
+            wire.extend_from_slice(&out);
+            splitter.push(&out.into(), &mut frames).expect("an array");
+        }
+        let mut end = Vec::new();
+        encoder.finish(&mut end);
+        encoder.finish(&mut end);
+        encoder.frame("", "1", &mut end);
+        wire.extend_from_slice(&end);
+        splitter.push(&end.into(), &mut frames).expect("an array");
+        prop_assert_eq!(joined(&frames), wire.clone());
+        let read: Vec<serde_json::Value> = serde_json::from_slice(&wire).expect("an array");
+        let expected: Vec<serde_json::Value> =
+            items.iter().map(|item| serde_json::from_str(item).expect("JSON")).collect();
+        prop_assert_eq!(read, expected);
+    }
+
     #[test]
     fn multi_line_data_is_replaced(input in sse_text(), data in "[a-z\n]{1,20}") {
         let frames = split(Framing::Sse, input.as_bytes(), &[]).expect("no limit is reached");
@@ -158,6 +222,48 @@ proptest! {
             prop_assert_eq!(said(&again), vec![(frame.event().to_owned(), data.clone())], "{:?}", frame);
         }
     }
+}
+
+/// JSON texts, with what could be taken for an item's end in them.
+fn json_value() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "-2.5e3",
+        "null",
+        "true",
+        "\"\"",
+        "\"]\"",
+        "\"a\\\"],[\"",
+        "\"é\\\\\"",
+        "{}",
+        "[]",
+        "[[],[{}]]",
+    ]);
+    let leaf = leaf.prop_map(str::to_owned);
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let key = prop::sample::select(vec!["a", "]", "\\\"", "é"]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|items| format!("[ {} ]", items.join(" , "))),
+            (key, inner).prop_map(|(key, value)| format!("{{\n\"{key}\" : {value}\n}}")),
+        ]
+    })
+}
+
+#[test]
+fn what_is_no_array_says_so() {
+    for wire in ["{}", "[,1]", "[1,]", "[1 2]", "[1]x", "[1]]", "]", "[}", "data: {}\n\n", "[{}{}]", "[1,,2]"] {
+        let error = split(Framing::JsonArray, wire.as_bytes(), &[]).expect_err(wire);
+        assert_eq!(error, FramingError::Malformed("the stream is no JSON array"), "{wire}");
+    }
+    for (wire, left) in [("[{\"a\":", 6), ("[{},\"x", 3), ("[{},12", 3)] {
+        assert_eq!(split(Framing::JsonArray, wire.as_bytes(), &[]).map(|_| ()), Err(FramingError::Cut(left)), "{wire}");
+    }
+    for wire in ["", " ", "[", "[{}", "[{},", "[{} "] {
+        assert!(split(Framing::JsonArray, wire.as_bytes(), &[]).is_ok(), "{wire}");
+    }
+    let mut out = Vec::new();
+    let long = Bytes::from_static(b"[\"aaaaaaaaaaaaaaaaaaaa\"]");
+    assert_eq!(json_array::Splitter::with_limit(16).push(&long, &mut out), Err(FramingError::TooLong(16)));
 }
 
 #[test]

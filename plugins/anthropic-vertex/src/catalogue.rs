@@ -81,12 +81,16 @@ pub fn name(model: &str) -> Cow<'_, str> {
 }
 
 fn model(entry: &Entry, of: Model) -> Model {
-    let mut aliases = vec![if entry.id == entry.of { format!("{}@default", entry.id) } else { entry.of.to_owned() }];
-    // What the model calls itself in its answers.
-    aliases.extend((entry.id != entry.of).then(|| entry.id.replace('@', "-")));
+    let (mut aliases, mut synonyms) = (Vec::new(), Vec::new());
+    if entry.id == entry.of {
+        aliases.push(format!("{}@default", entry.id));
+    } else {
+        // Anthropic's names, of which the dated one is what the model calls itself in its answers.
+        synonyms.extend([entry.of.to_owned(), entry.id.replace('@', "-")]);
+    }
     let mut capabilities = of.capabilities;
     capabilities.retain(|capability| entry.schema || capability != "json-schema");
-    Model { id: entry.id.to_owned(), aliases, capabilities, prices: prices(&entry.price, of.prices), ..of }
+    Model { id: entry.id.to_owned(), aliases, synonyms, capabilities, prices: prices(&entry.price, of.prices), ..of }
 }
 
 fn prices(listed: &Listed, of: Vec<Price>) -> Vec<Price> {
@@ -120,7 +124,7 @@ mod tests {
         assert_eq!(models.len(), MODELS.len());
         let mut names = HashSet::new();
         for model in &models {
-            for name in std::iter::once(&model.id).chain(&model.aliases) {
+            for name in std::iter::once(&model.id).chain(&model.aliases).chain(&model.synonyms) {
                 assert!(names.insert(name.clone()), "{name} twice");
             }
             assert!(model.prices.is_sorted_by(|a, b| a.effective < b.effective), "{}", model.id);

@@ -119,7 +119,11 @@ fn chat_endpoint() -> Endpoint {
             "anthropic-ratelimit-output-tokens-remaining",
             "anthropic-ratelimit-output-tokens-reset",
         ]),
-        model: Location::Body("/model".to_owned()),
+        streams: None,
+        model: vec![ModelPlace::body("/model")],
+        set_members: Vec::new(),
+        remove_members: Vec::new(),
+        reencode_when: Vec::new(),
         // Usage comes unasked.
         usage_flag: None,
         // `message_start` and `message_delta` hold usage, `message_delta` the stop reason; an error ends a stream early.

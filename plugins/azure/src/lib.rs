@@ -8,7 +8,7 @@ use portcullis_openai_chat::compat::Compat;
 use portcullis_openai_chat::endpoint::{self, Compatible};
 use portcullis_openai_chat::provider;
 use portcullis_plugin::Plugin;
-use portcullis_plugin::manifest::{Endpoint, Location, Manifest, list};
+use portcullis_plugin::manifest::{Endpoint, Manifest, ModelPlace, list};
 use portcullis_plugin::prelude::{Context, Failure, Pair, Provider, Request, Target, UpstreamRequest};
 use serde::Deserialize;
 
@@ -53,7 +53,7 @@ impl Plugin for Azure {
             name: DEPLOYMENT.to_owned(),
             path: "/deployments/{deployment}/chat/completions".to_owned(),
             query: list(&["api-version"]),
-            model: Location::Path("deployment".to_owned()),
+            model: vec![ModelPlace::path("deployment")],
             ..chat
         });
         manifest

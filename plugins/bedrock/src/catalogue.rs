@@ -86,6 +86,7 @@ pub fn models() -> Vec<Model> {
         .map(|entry| Model {
             id: entry.id,
             aliases: entry.aliases,
+            synonyms: Vec::new(),
             operations: vec!["chat".to_owned()],
             context: entry.context,
             max_output: entry.max_output,

@@ -27,7 +27,7 @@ fn endpoint(name: &str, accept: &str) -> Endpoint {
     Endpoint {
         fixed_headers: vec![Pair::new("accept", accept)],
         answer_headers: list(&["x-amzn-requestid"]),
-        model: Location::Path("model".to_owned()),
+        model: vec![ModelPlace::path("model")],
         // S3's addresses aside, Bedrock reads no URL (service model: `ImageSource`, `DocumentSource`, …).
         inline_media: list(&["image", "audio", "video", "document"]),
         // `metadata` has usage, `messageStop` the reason; exceptions are small and have a message.

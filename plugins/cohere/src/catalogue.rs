@@ -62,6 +62,7 @@ pub fn models() -> Vec<Model> {
         .into_iter()
         .map(|entry| Model {
             id: entry.id,
+            synonyms: Vec::new(),
             aliases: entry.aliases,
             operations: vec![entry.operation],
             context: entry.context,

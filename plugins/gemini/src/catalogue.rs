@@ -207,6 +207,7 @@ pub fn models() -> Vec<Model> {
     let embedding = |(id, aliases, context, dated): &(&str, &[&str], u32, Dated)| Model {
         id: (*id).to_owned(),
         aliases: list(aliases),
+        synonyms: Vec::new(),
         operations: list(&["embeddings", "count-tokens"]),
         context: *context,
         max_output: 0,
@@ -275,6 +276,7 @@ fn model(entry: &Entry) -> Model {
     Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
+        synonyms: Vec::new(),
         operations: list(&["chat", "count-tokens"]),
         context: CONTEXT,
         max_output: entry.max_output,

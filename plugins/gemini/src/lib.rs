@@ -29,14 +29,6 @@ use portcullis_plugin::prelude::*;
 /// The wire format this plugin speaks on both sides.
 pub const FORMAT: &str = "gemini";
 
-/// What a stream's route and endpoint are called. The host picks an endpoint by operation and format alone, and here a stream
-/// is a method of its own: bodies are the same, so what is decoded says [`FORMAT`] in either case.
-pub const STREAM_FORMAT: &str = "gemini-stream";
-
-/// What a stream's route is called whose client did not ask for `alt=sse`: the API then streams one JSON array, for which the contract has
-/// no framing. The answer is made whole and is such an array of one; no endpoint has this format, so that it is always encoded.
-pub const ARRAY_FORMAT: &str = "gemini-array";
-
 /// The plugin. It has nothing to configure.
 #[derive(Debug)]
 pub struct Gemini;

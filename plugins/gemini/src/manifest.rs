@@ -2,7 +2,7 @@
 
 use portcullis_plugin::prelude::*;
 
-use crate::{ARRAY_FORMAT, FORMAT, STREAM_FORMAT, catalogue};
+use crate::{FORMAT, catalogue};
 
 pub fn manifest() -> Manifest {
     let mut routes = Vec::new();
@@ -33,7 +33,7 @@ pub fn manifest() -> Manifest {
     Manifest {
         access: Access::WRITE,
         routes,
-        endpoints: [chat_endpoint(false), chat_endpoint(true)]
+        endpoints: [whole_endpoint(), stream_endpoint(), array_endpoint()]
             .into_iter()
             .chain(PASSED.iter().map(passed_endpoint))
             .collect(),
@@ -67,23 +67,41 @@ struct Passed {
     method: &'static str,
     operation: &'static str,
     format: &'static str,
+    /// Where a body names the model once more, as `models/NAME`.
+    named: &'static [&'static str],
 }
 
 /// Token counts (<https://ai.google.dev/api/tokens>) and embeddings (<https://ai.google.dev/api/embeddings>).
 const PASSED: &[Passed] = &[
-    Passed { name: "count", method: "countTokens", operation: "count-tokens", format: "gemini-count-tokens" },
-    Passed { name: "embed", method: "embedContent", operation: "embeddings", format: "gemini-embed-content" },
+    Passed {
+        name: "count",
+        method: "countTokens",
+        operation: "count-tokens",
+        format: "gemini-count-tokens",
+        named: &["/generateContentRequest/model", "/generate_content_request/model"],
+    },
+    Passed {
+        name: "embed",
+        method: "embedContent",
+        operation: "embeddings",
+        format: "gemini-embed-content",
+        named: &["/model"],
+    },
     Passed {
         name: "batch-embed",
         method: "batchEmbedContents",
         operation: "embeddings",
         format: "gemini-batch-embed-contents",
+        named: &["/requests/*/model"],
     },
 ];
 
 fn passed_endpoint(passed: &Passed) -> Endpoint {
     Endpoint {
-        model: Location::Path("model".to_owned()),
+        // "The model in each of these requests must match the model specified" in the path.
+        model: std::iter::once(ModelPlace::path("model"))
+            .chain(passed.named.iter().map(|at| ModelPlace::body(at).after("models/")))
+            .collect(),
         forward_headers: list(&["x-goog-api-client"]),
         stream_framing: Framing::Json,
         ..Endpoint::post(passed.name, passed.operation, passed.format, &format!("/models/{{model}}:{}", passed.method))
@@ -91,10 +109,10 @@ fn passed_endpoint(passed: &Passed) -> Endpoint {
 }
 
 fn chat_route(place: &str, before: &str, stream: bool) -> Route {
-    let (name, method, format) = if stream {
-        (format!("{place}-stream"), "streamGenerateContent?alt=sse", STREAM_FORMAT)
+    let (name, method) = if stream {
+        (format!("{place}-stream"), "streamGenerateContent?alt=sse")
     } else {
-        (place.to_owned(), "generateContent", FORMAT)
+        (place.to_owned(), "generateContent")
     };
     Route {
         stream: if stream { Location::Always } else { Location::Absent },
@@ -115,7 +133,7 @@ fn chat_route(place: &str, before: &str, stream: bool) -> Route {
         request_texts: TextMap { derived: signatures_sent_back(), ..TextMap::plain() },
         answer_texts: answer_texts(),
         stream_texts: stream_texts(),
-        ..Route::post(&name, "chat", format, &format!("{before}:{method}"), Location::Path("model".to_owned()))
+        ..Route::post(&name, "chat", FORMAT, &format!("{before}:{method}"), Location::Path("model".to_owned()))
     }
 }
 
@@ -127,17 +145,16 @@ fn signatures_sent_back() -> Vec<String> {
     all
 }
 
-/// A stream without `alt=sse`; see [`ARRAY_FORMAT`].
+/// A stream without `alt=sse` is one JSON array, and so is an answer to it that comes at once.
 fn array_route(place: &str, before: &str) -> Route {
     let within = |patterns: Vec<String>| patterns.iter().map(|pattern| format!("/*{pattern}")).collect();
     let texts = answer_texts();
     Route {
         name: format!("{place}-array"),
         path: format!("{before}:streamGenerateContent"),
-        format: ARRAY_FORMAT.to_owned(),
         answer_texts: TextMap { opaque: within(texts.opaque), derived: within(texts.derived), ..TextMap::plain() },
-        stream_framing: Framing::Json,
-        ..chat_route(place, before, false)
+        stream_framing: Framing::JsonArray,
+        ..chat_route(place, before, true)
     }
 }
 
@@ -150,20 +167,29 @@ fn models_route(name: &str, path: &str, header: Option<&str>) -> Route {
     }
 }
 
-/// `alt=sse` stands in the path, since it is not the plugin's to choose: without it the API streams one JSON array.
-fn chat_endpoint(stream: bool) -> Endpoint {
-    let (name, format, path) = if stream {
-        ("stream", STREAM_FORMAT, "/models/{model}:streamGenerateContent?alt=sse")
-    } else {
-        ("generate", FORMAT, "/models/{model}:generateContent")
-    };
+fn whole_endpoint() -> Endpoint {
+    chat_endpoint("generate", "generateContent", false)
+}
+
+/// What a stream of another protocol's client comes by.
+fn stream_endpoint() -> Endpoint {
+    chat_endpoint("stream", "streamGenerateContent?alt=sse", true)
+}
+
+/// For clients that read an array.
+fn array_endpoint() -> Endpoint {
+    Endpoint { stream_framing: Framing::JsonArray, ..chat_endpoint("stream-array", "streamGenerateContent", true) }
+}
+
+fn chat_endpoint(name: &str, method: &str, streams: bool) -> Endpoint {
     Endpoint {
-        model: Location::Path("model".to_owned()),
+        streams: Some(streams),
+        model: vec![ModelPlace::path("model")],
         forward_headers: list(&["x-goog-api-client", "x-vertex-ai-llm-request-type"]),
         answer_headers: list(&["x-gemini-service-tier", "x-vertex-ai-llm-request-type"]),
         // Counts stand in every chunk and the last ones hold, but a stream that is cut must have been counted too.
         meter_frames: list(&["\"usageMetadata\"", "\"finishReason\"", "\"promptFeedback\"", "\"error\""]),
-        ..Endpoint::post(name, "chat", format, path)
+        ..Endpoint::post(name, "chat", FORMAT, &format!("/models/{{model}}:{method}"))
     }
 }
 
@@ -382,12 +408,17 @@ mod tests {
     #[test]
     fn each_route_has_an_endpoint_of_its_format() {
         let manifest = manifest();
-        let alone = |route: &&Route| route.operation == "models" || route.format == ARRAY_FORMAT;
-        for route in manifest.routes.iter().filter(|route| !alone(route)) {
-            let mut endpoints = manifest.endpoints.iter().filter(|endpoint| endpoint.format == route.format);
+        for route in manifest.routes.iter().filter(|route| route.operation != "models") {
+            let stream = matches!(route.stream, Location::Always);
+            let mut endpoints = manifest.endpoints.iter().filter(|endpoint| {
+                endpoint.format == route.format
+                    && endpoint.streams.is_none_or(|streams| streams == stream)
+                    && (!stream || endpoint.stream_framing == route.stream_framing)
+            });
             let endpoint = endpoints.next().unwrap();
             assert_eq!((&endpoint.operation, endpoints.next().is_none()), (&route.operation, true), "{}", route.name);
-            assert_eq!(endpoint.path.contains("alt=sse"), matches!(route.stream, Location::Always), "{}", route.name);
+            let array = route.stream_framing == Framing::JsonArray;
+            assert_eq!(endpoint.path.contains("alt=sse"), stream && !array, "{}", route.name);
         }
     }
 

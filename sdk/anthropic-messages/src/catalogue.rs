@@ -305,6 +305,7 @@ fn model(entry: &Entry) -> Model {
     Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
+        synonyms: Vec::new(),
         operations: list(&["chat", crate::COUNT]),
         context: entry.context,
         max_output: entry.max_output,

@@ -114,6 +114,7 @@ pub fn models(json: &str) -> Vec<Model> {
         .map(|entry| Model {
             id: entry.id,
             aliases: entry.aliases,
+            synonyms: Vec::new(),
             operations: entry.operations,
             context: entry.context,
             max_output: entry.max_output,

@@ -5,7 +5,7 @@
 //! written, and what is odd is set right on the way. Within the gateway both are of the one format, so that fields that nobody
 //! models survive between a client of this protocol and either.
 
-use portcullis_plugin::manifest::{Endpoint, Location, Manifest, Suggestion, list};
+use portcullis_plugin::manifest::{Endpoint, Manifest, ModelPlace, Suggestion, list};
 
 use crate::catalogue;
 use crate::compat::Compat;
@@ -20,7 +20,11 @@ pub fn chat(format: &str) -> Endpoint {
         // Not `openai-organization` and `openai-project`: they choose whose account pays, which is the connection's affair.
         forward_headers: list(&["openai-beta"]),
         answer_headers: answer_headers(),
-        model: Location::Body("/model".to_owned()),
+        streams: None,
+        model: vec![ModelPlace::body("/model")],
+        set_members: Vec::new(),
+        remove_members: Vec::new(),
+        reencode_when: Vec::new(),
         usage_flag: Some(usage_flag()),
         meter_frames: list(&[
             "\"usage\":{",

@@ -12,8 +12,8 @@
 //! ```
 
 pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
-    Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Model, Need, Price,
-    Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
+    Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Member, Model,
+    ModelPlace, Need, Price, Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
 };
 use crate::ir::{Condition, Test};
 
@@ -96,12 +96,46 @@ impl Endpoint {
             fixed_headers: Vec::new(),
             forward_headers: Vec::new(),
             answer_headers: Vec::new(),
-            model: Location::Body("/model".to_owned()),
+            streams: None,
+            model: vec![ModelPlace::body("/model")],
+            set_members: Vec::new(),
+            remove_members: Vec::new(),
+            reencode_when: Vec::new(),
             usage_flag: None,
             meter_frames: Vec::new(),
             stream_framing: Framing::Sse,
             inline_media: Vec::new(),
         }
+    }
+}
+
+impl ModelPlace {
+    /// At this place of the body, or at every one that the pattern names.
+    pub fn body(at: &str) -> Self {
+        ModelPlace { at: Location::Body(at.to_owned()), prefix: String::new() }
+    }
+
+    /// In the path's parameter of this name.
+    pub fn path(parameter: &str) -> Self {
+        ModelPlace { at: Location::Path(parameter.to_owned()), prefix: String::new() }
+    }
+
+    /// In the form's field of this name.
+    pub fn form(field: &str) -> Self {
+        ModelPlace { at: Location::Form(field.to_owned()), prefix: String::new() }
+    }
+
+    /// With this before the model's name there.
+    #[must_use]
+    pub fn after(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+}
+
+impl Member {
+    pub fn new(at: &str, json: &str) -> Self {
+        Member { at: at.to_owned(), value: json.to_owned() }
     }
 }
 

@@ -7,7 +7,7 @@ fn line(request: &Received) -> &str {
     request.head.lines().next().and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap_or_default()
 }
 
-/// AI Studio, whose streams are event streams where they are asked for.
+/// AI Studio, whose streams are event streams where they are asked for, and else an array.
 async fn google() -> Upstream {
     Upstream::start(|request| {
         let answer = json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": 0}],
@@ -15,6 +15,19 @@ async fn google() -> Upstream {
             "modelVersion": "gemini-3.8-flash", "responseId": "r-1"});
         if line(request).ends_with("?alt=sse") {
             return vec![stream_head(), Act::chunk(format!("data: {answer}\r\n\r\n")), Act::end()];
+        }
+        if line(request).ends_with(":streamGenerateContent") {
+            // As it writes them: an item a line, brackets and commas between.
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n";
+            let chunk = |text: &str| json!({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}],
+                "modelVersion": "gemini-3.8-flash", "responseId": "r-1"});
+            return vec![
+                Act::send(head),
+                Act::chunk(format!("[{}\n,\r\n{{\"candi", chunk("Well, ada@"))),
+                Act::pause(300),
+                Act::chunk(format!("{}\n,\r\n{answer}\n]", &chunk("example.org. ").to_string()["{\"candi".len()..])),
+                Act::end(),
+            ];
         }
         json_answer(200, "", &answer.to_string())
     })
@@ -31,6 +44,11 @@ async fn gateway(google: &Upstream) -> Gateway {
     setup.environment("TEST_SECRET", "s3cret").start().await
 }
 
+fn text_of(chunks: &str) -> String {
+    let chunks: Vec<Value> = serde_json::from_str(chunks).unwrap_or_else(|error| panic!("{error}: {chunks}"));
+    chunks.iter().filter_map(|chunk| chunk["candidates"][0]["content"]["parts"][0]["text"].as_str()).collect()
+}
+
 #[tokio::test]
 async fn a_stream_that_is_no_event_stream_is_an_array() {
     let google = google().await;
@@ -38,11 +56,15 @@ async fn a_stream_that_is_no_event_stream_is_an_array() {
     let client = gateway.client().await;
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}).to_string();
     let path = "/v1beta/models/google/gemini-3.8-flash:streamGenerateContent";
-    let array = client.post(path, body.clone()).await.ok().json();
-    let chunks = array.as_array().expect("an array");
-    assert_eq!(chunks.len(), 1, "{array}");
-    assert_eq!(chunks[0]["candidates"][0]["content"]["parts"][0]["text"], "Hello.");
-    assert_eq!(chunks[0]["usageMetadata"]["totalTokenCount"], 8);
+    let mut stream = client.stream(path, body.clone()).await;
+    let id = stream.id();
+    let (array, whole) = stream.rest().await;
+    // The guard saw the address whole, though it came in two items.
+    assert!(whole && !array.contains("ada@"), "{array}");
+    let text = text_of(&array);
+    assert!(text.starts_with("Well, [") && text.ends_with("Hello."), "{text}");
+    let receipt = client.receipt(&id).await;
+    assert_eq!((&receipt["passthrough"], &receipt["usage"]["output"]), (&json!(true), &json!(5)), "{receipt}");
 
     let mut stream = client.stream(&format!("{path}?key=x&alt=sse"), body).await;
     let (streamed, _) = stream.rest().await;
@@ -50,7 +72,50 @@ async fn a_stream_that_is_no_event_stream_is_an_array() {
     let requests = google.requests();
     let asked: Vec<_> = requests.iter().map(line).collect();
     let model = "POST /v1beta/models/gemini-3.8-flash";
-    assert_eq!(asked, [format!("{model}:generateContent"), format!("{model}:streamGenerateContent?alt=sse")]);
+    assert_eq!(asked, [format!("{model}:streamGenerateContent"), format!("{model}:streamGenerateContent?alt=sse")]);
+}
+
+/// Of another provider too, an item as soon as there is something to say; and one that breaks off is an array all the same.
+#[tokio::test]
+async fn an_array_of_another_providers_stream() {
+    let openai = Upstream::start(|request| {
+        let chunk = |delta: Value, finish: Value| {
+            let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish}]);
+            let chunk =
+                json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices});
+            Act::chunk(format!("data: {chunk}\n\n"))
+        };
+        let breaks = String::from_utf8_lossy(&request.body).contains("break");
+        let mut acts = vec![stream_head(), chunk(json!({"role": "assistant", "content": "One "}), Value::Null)];
+        acts.push(Act::pause(400));
+        if breaks {
+            acts.push(Act::chunk(
+                "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\",\"code\":503}}\n\n",
+            ));
+        } else {
+            acts.push(chunk(json!({"content": "two."}), Value::Null));
+            acts.push(chunk(json!({}), json!("stop")));
+            acts.push(Act::chunk("data: [DONE]\n\n"));
+        }
+        acts.push(Act::end());
+        acts
+    })
+    .await;
+    for guards in [&["gemini", "openai", "pii"][..], &["gemini", "openai"]] {
+        let gateway = Setup::new().plugins(guards).openai("gpt", openai.address).start().await;
+        let client = gateway.client().await;
+        let ask = |text: &str| json!({"contents": [{"role": "user", "parts": [{"text": text}]}]}).to_string();
+        let path = "/v1beta/models/gpt/m:streamGenerateContent";
+        let mut stream = client.stream(path, ask("count")).await;
+        let first = stream.read(1).await;
+        assert!(first.starts_with("[{") && !first.contains("two."), "{first}");
+        let (rest, _) = stream.rest().await;
+        assert_eq!(text_of(&(first + &rest)), "One two.");
+        let mut stream = client.stream(path, ask("break")).await;
+        let (broken, _) = stream.rest().await;
+        let chunks: Vec<Value> = serde_json::from_str(&broken).unwrap_or_else(|error| panic!("{error}: {broken}"));
+        assert_eq!(chunks.last().expect("a chunk")["error"]["status"], "UNAVAILABLE", "{broken}");
+    }
 }
 
 #[tokio::test]

@@ -91,12 +91,11 @@ async fn both_protocols_reach_claude_whole_and_streamed() {
     let google = google().await;
     let gateway = gateway(&google).await;
     let client = gateway.client().await;
-    let message = json!([{"role": "user", "content": "Hello"}]);
     // Anthropic's own protocol: its header for betas goes on, and what only it knows does too.
-    let request = json!({"model": "claude/claude-sonnet-4-5", "max_tokens": 64, "messages": message,
-        "context_management": {"edits": []}});
+    let own = r#""max_tokens":64 , "messages":[{"role":"user","content":"Hello"}],"context_management":{"edits": [ ]},"new":1.0}"#;
+    let request = format!(r#"{{"model":"claude/claude-sonnet-4-5",{own}"#);
     let beta = [("anthropic-beta", "context-management-2025-06-27"), ("anthropic-version", "2023-06-01")];
-    let answer = client.post_with("/v1/messages", &beta, request.to_string()).await.ok();
+    let answer = client.post_with("/v1/messages", &beta, request).await.ok();
     let told = answer.json();
     assert_eq!(
         (&told["content"][0]["text"], &told["usage"]["cache_read_input_tokens"]),
@@ -128,7 +127,10 @@ async fn both_protocols_reach_claude_whole_and_streamed() {
         assert_eq!(header(request, "anthropic-version"), None);
     }
     assert_eq!(header(&asked[0], "anthropic-beta"), Some(beta[0].1));
-    assert_eq!(body(&asked[0])["context_management"], json!({"edits": []}));
+    // The client's bytes but for the model, which is in the path, and the version.
+    let sent = String::from_utf8_lossy(&asked[0].body);
+    assert_eq!(sent, format!(r#"{{{},"anthropic_version":"vertex-2023-10-16"}}"#, &own[..own.len() - 1]));
+    assert_eq!(receipt["passthrough"], true, "{receipt}");
     assert_eq!(header(&asked[2], "anthropic-beta"), None);
 }
 
@@ -175,4 +177,22 @@ async fn pictures_by_url_go_inline() {
     client.post("/v1/messages", request.to_string()).await.ok();
     let source = &body(&asked(&google)[0])["messages"][0]["content"][0]["source"];
     assert_eq!(*source, json!({"type": "base64", "media_type": "image/png", "data": "aW1hZ2UgYnl0ZXM="}));
+}
+
+/// Though requests of its own format pass through, what Google Cloud has not is said so by name.
+#[tokio::test]
+async fn what_google_has_not_is_refused() {
+    let google = google().await;
+    let gateway = gateway(&google).await;
+    let client = gateway.client().await;
+    for (member, value) in [
+        ("mcp_servers", json!([{"type": "url", "url": "https://example.org", "name": "x"}])),
+        ("tools", json!([{"type": "code_execution_20250825", "name": "code_execution"}])),
+    ] {
+        let mut request = json!({"model": "claude/claude-sonnet-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]});
+        request[member] = value;
+        let refused = client.post("/v1/messages", request.to_string()).await;
+        assert_eq!(refused.status.as_u16(), 400, "{member}: {}", refused.text());
+    }
+    assert!(asked(&google).is_empty());
 }

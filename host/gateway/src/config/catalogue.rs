@@ -52,6 +52,9 @@ pub struct CatalogueEntry {
     pub id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<String>>,
+    /// Names for clients alone: the provider is asked by the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synonyms: Option<Vec<String>>,
     /// `chat`, `embeddings`, …: an entry that has this adds a model where the plugin knows none of the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
@@ -301,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let text = r#"{"models":[{"connection":"c","id":"m","aliases":["a"],"operations":["chat"],"context":1,"max_output":2,"capabilities":["tools"],"quality":{"score":50.0,"source":"me"},"prices":[{"effective":"2026-01-01","source":"x","refreshed":true,"rates":{"input":1,"output":2},"tiers":[{"above":3,"rates":{"search":4}}]}]}]}"#;
+        let text = r#"{"models":[{"connection":"c","id":"m","aliases":["a"],"synonyms":["s"],"operations":["chat"],"context":1,"max_output":2,"capabilities":["tools"],"quality":{"score":50.0,"source":"me"},"prices":[{"effective":"2026-01-01","source":"x","refreshed":true,"rates":{"input":1,"output":2},"tiers":[{"above":3,"rates":{"search":4}}]}]}]}"#;
         let file = parse(text).unwrap();
         assert_eq!(serde_json::to_string(&file).unwrap(), text);
         let price = file.models[0].prices[0].price().unwrap();

@@ -74,7 +74,11 @@ pub(super) enum When {
 impl Exchange {
     /// Whether the provider's own bytes go to the client.
     pub(super) fn passes_through(&self, running: &Running) -> bool {
-        *running.endpoint.format == *self.route.format && !(self.route.translates() && self.wants_account_in_body())
+        if !self.route.translates() {
+            return running.endpoint.format == *self.route.format;
+        }
+        running.endpoint.speaks(&self.route.format, self.facts.stream, self.route.framing)
+            && !self.wants_account_in_body()
     }
 
     fn wants_account_in_body(&self) -> bool {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::Response;
 use portcullis_core::receipt;
 use portcullis_runtime::contract::{policy, provider, types};
+use portcullis_wire::framing::Framing;
 
 use super::chat::Inbound;
 use super::failure::{Halt, kind_of, sanitised};
@@ -15,7 +16,7 @@ use super::record::micros;
 use super::request::Outbound;
 use super::{Exchange, Stop, relay, stream, whole};
 use crate::answer::AnswerBody;
-use crate::catalog::Offer;
+use crate::catalog::{Offer, Wire};
 use crate::credential::{Credential, CredentialError};
 use crate::endpoint::Endpoint;
 use crate::upstream::{CollectError, Happening, Patience, UpstreamBody, UpstreamError};
@@ -52,10 +53,11 @@ impl Running {
         candidate: u32,
         number: u32,
     ) -> Result<Option<Self>, Halt> {
-        let (operation, format) = (&exchange.route.operation, &exchange.route.format);
-        let offered = offer.endpoint(operation, format).cloned();
+        let route = &exchange.route;
+        let wire = Wire { format: &route.format, stream: exchange.facts.stream, framing: route.framing };
+        let offered = offer.endpoint(&route.operation, wire).cloned();
         // Only chat is translated.
-        let offered = offered.filter(|endpoint| exchange.route.translates() || *endpoint.format == **format);
+        let offered = offered.filter(|endpoint| route.translates() || *endpoint.format == *route.format);
         let Some(endpoint) = offered else {
             return Err(Stop::of(
                 types::FailureKind::UnsupportedFeature,
@@ -140,7 +142,7 @@ impl Running {
         if !answer.status().is_success() {
             return self.refused(exchange, answer).await;
         }
-        let streams = exchange.facts.stream && is_stream(&answer);
+        let streams = exchange.facts.stream && is_stream(&answer, self.endpoint.framing);
         if streams {
             return Attempted::Answered(stream::answer(exchange, self, answer));
         }
@@ -273,7 +275,11 @@ fn attempt_of(offer: &Offer, number: u32, worst_cost: Option<u64>) -> policy::At
 }
 
 /// Whether a provider that was asked for a stream sends one.
-fn is_stream(answer: &Response<UpstreamBody>) -> bool {
+fn is_stream(answer: &Response<UpstreamBody>, framing: Framing) -> bool {
+    // A stream that is an array looks as any document.
+    if framing == Framing::JsonArray {
+        return true;
+    }
     let content_type = answer.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     !content_type.is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("application/json"))
 }

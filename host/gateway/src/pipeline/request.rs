@@ -1,6 +1,7 @@
 //! What is sent to a provider: the client's bytes with declared splices where formats agree (invariant 5), else what the provider
 //! plugin encoded. The path, the host and the credential are the host's (invariant 1).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::{Exchange, Stop};
 use crate::catalog::Offer;
 use crate::config::Unsupported;
 use crate::credential::Credential;
-use crate::endpoint::{Endpoint, ModelPlace};
+use crate::endpoint::{Endpoint, ModelAt};
 use crate::route::Place;
 use crate::upstream::build_path;
 
@@ -51,8 +52,7 @@ impl Exchange {
         offer: &Offer,
         endpoint: &Arc<Endpoint>,
     ) -> Result<Outbound, Halt> {
-        let reencode = self.route.translates() && (self.facts.reencode || self.moves_model(endpoint));
-        if endpoint.format == *self.route.format && !reencode {
+        if self.may_pass(inbound, endpoint) {
             self.record.passthrough = true;
             Ok(self.forward(inbound, offer, endpoint)?)
         } else {
@@ -61,10 +61,16 @@ impl Exchange {
         }
     }
 
-    /// Whether the client's body names the model and the provider's path does: no splice makes one body of the other, since what else
-    /// the provider wants in its place is its plugin's to know (Claude on Google Cloud).
-    fn moves_model(&self, endpoint: &Endpoint) -> bool {
-        matches!((&self.route.model, &endpoint.model), (Place::Body(_), ModelPlace::Path(_)))
+    /// Whether the provider can get the client's own bytes.
+    fn may_pass(&self, inbound: &Inbound, endpoint: &Endpoint) -> bool {
+        if !self.route.translates() {
+            return endpoint.format == *self.route.format;
+        }
+        let moves = matches!(&self.route.model, Place::Body(at) if endpoint.moves_model(at));
+        endpoint.speaks(&self.route.format, self.facts.stream, self.route.framing)
+            && !self.facts.reencode
+            && !moves
+            && !endpoint.reencode_when.holds(&inbound.body)
     }
 
     /// The client's own bytes, spliced.
@@ -74,13 +80,14 @@ impl Exchange {
         }
         let body = &inbound.body;
         let mut edits = Edits::new();
-        if let (ModelPlace::Body(_), Some(at)) = (&endpoint.model, &self.facts.model_at)
-            && *self.facts.model != *offer.name
-        {
-            edits.replace(at.clone(), json::quote(&offer.name)).map_err(unspliceable)?;
+        self.name_model(&mut edits, body, offer, endpoint).map_err(unspliceable)?;
+        for (at, value) in &endpoint.set_members {
+            if !json::locate(body, at).is_some_and(|range| json::same_json(&body[range], value)) {
+                edits.set(body, at, value).map_err(unspliceable)?;
+            }
         }
-        if let (ModelPlace::Body(at), None) = (&endpoint.model, &self.facts.model_at) {
-            edits.set(body, at, &json::quote(&offer.name)).map_err(unspliceable)?;
+        for at in &endpoint.remove_members {
+            edits.remove(body, at);
         }
         // Looking for the places costs a walk past the conversation, so the limits are compared first.
         let asked = self.facts.max_output_tokens;
@@ -107,14 +114,11 @@ impl Exchange {
             ask_for_reasoning(&mut edits, body).map_err(unspliceable)?;
         }
         let sent = if edits.is_empty() { body.as_bytes().clone() } else { Bytes::from(edits.apply(body)) };
-        let model = match &endpoint.model {
-            ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),
-            ModelPlace::Body(_) | ModelPlace::Form(_) | ModelPlace::Nowhere => None,
-        };
+        let models = in_path(endpoint, &offer.name);
         let path = build_path(
             &offer.connection.address.base_path,
             &endpoint.path,
-            |name| self.path_value(model, name),
+            |name| self.path_value(&models, name),
             self.forwarded_query(endpoint),
             &endpoint.query,
         );
@@ -125,22 +129,21 @@ impl Exchange {
 
     /// The client's own form or bytes.
     fn relay(&self, payload: &Payload, offer: &Offer, endpoint: &Arc<Endpoint>) -> Result<Outbound, Stop> {
-        let renamed = match &endpoint.model {
-            ModelPlace::Form(name) if *self.facts.model != *offer.name => {
-                let renamed = payload.with_value(name, &offer.name);
-                Some(renamed.ok_or_else(|| self.broken_plugin(offer, "the form has no field for the model"))?)
+        let mut renamed = None;
+        for place in &endpoint.model {
+            let ModelAt::Form(field) = &place.at else { continue };
+            let value = place.value(&offer.name);
+            if self.facts.model != value {
+                let named = renamed.as_ref().unwrap_or(payload).with_value(field, &value);
+                renamed = Some(named.ok_or_else(|| self.broken_plugin(offer, "the form has no field for the model"))?);
             }
-            _ => None,
-        };
+        }
         let payload = renamed.as_ref().unwrap_or(payload);
-        let model = match &endpoint.model {
-            ModelPlace::Path(name) => Some((name.as_str(), &*offer.name)),
-            ModelPlace::Body(_) | ModelPlace::Form(_) | ModelPlace::Nowhere => None,
-        };
+        let models = in_path(endpoint, &offer.name);
         let path = build_path(
             &offer.connection.address.base_path,
             &endpoint.path,
-            |name| self.path_value(model, name),
+            |name| self.path_value(&models, name),
             self.forwarded_query(endpoint),
             &endpoint.query,
         );
@@ -157,12 +160,42 @@ impl Exchange {
         Ok(Outbound { request, endpoint: Arc::clone(endpoint), strip_usage: false, stream_usage: false })
     }
 
-    /// A parameter of an endpoint's path: the model's, or the client's own of the same name.
-    fn path_value<'a>(&'a self, model: Option<(&str, &'a str)>, name: &str) -> Option<&'a str> {
-        match model {
-            Some((parameter, value)) if parameter == name => Some(value),
-            _ => self.head.path.iter().find(|pair| pair.name == name).map(|pair| pair.value.as_str()),
+    /// Writes the model's name at an endpoint's places in the body: at the first in any case, at others where something stands.
+    fn name_model(
+        &self,
+        edits: &mut Edits,
+        body: &str,
+        offer: &Offer,
+        endpoint: &Endpoint,
+    ) -> Result<(), json::EditError> {
+        for (number, place) in endpoint.model.iter().enumerate() {
+            let ModelAt::Body { pattern, pointer } = &place.at else { continue };
+            let value = place.value(&offer.name);
+            match (pointer, &self.facts.model_at) {
+                // The client's own is where the first scan found it.
+                (Some(_), Some(at)) if number == 0 => {
+                    if self.facts.model != value {
+                        edits.replace(at.clone(), json::quote(&value))?;
+                    }
+                }
+                (Some(pointer), None) if number == 0 => edits.set(body, pointer, &json::quote(&value))?,
+                _ => {
+                    let quoted = json::quote(&value);
+                    for (_, range) in json::select(body, std::slice::from_ref(pattern)) {
+                        if body[range.clone()] != quoted {
+                            edits.replace(range, quoted.clone())?;
+                        }
+                    }
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// A parameter of an endpoint's path: the model's, or the client's own of the same name.
+    fn path_value<'a>(&'a self, models: &'a [(&str, Cow<'_, str>)], name: &str) -> Option<&'a str> {
+        let model = models.iter().find(|(parameter, _)| *parameter == name).map(|(_, value)| &**value);
+        model.or_else(|| self.head.path.iter().find(|pair| pair.name == name).map(|pair| pair.value.as_str()))
     }
 
     /// The client's query as far as the endpoint knows it.
@@ -340,6 +373,15 @@ impl Exchange {
         );
         Stop::of(types::FailureKind::Internal, "plugin_failed", "The gateway could not process the request.")
     }
+}
+
+/// The parameters of an endpoint's path that name the model, with their values.
+fn in_path<'a>(endpoint: &'a Endpoint, name: &'a str) -> Vec<(&'a str, Cow<'a, str>)> {
+    let places = endpoint.model.iter().filter_map(|place| match &place.at {
+        ModelAt::Path(parameter) => Some((parameter.as_str(), place.value(name))),
+        ModelAt::Body { .. } | ModelAt::Form(_) => None,
+    });
+    places.collect()
 }
 
 pub(super) fn unsupported(offer: &Offer, feature: &str) -> Stop {

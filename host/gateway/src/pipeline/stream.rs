@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header};
 use portcullis_runtime::contract::types;
-use portcullis_wire::framing::{Frame, Framing, Splitter};
+use portcullis_wire::framing::{Encoder, Frame, Framing, Splitter};
 
 use super::attempt::Running;
 use super::continuation::{Passed, StreamTurn};
@@ -64,6 +64,7 @@ fn content_type(framing: Framing) -> &'static str {
         Framing::Sse => "text/event-stream; charset=utf-8",
         Framing::Ndjson => "application/x-ndjson",
         Framing::AwsEventStream => "application/vnd.amazon.eventstream",
+        Framing::JsonArray => "application/json; charset=utf-8",
     }
 }
 
@@ -82,6 +83,10 @@ pub(crate) struct AnswerStream {
     running: Running,
     upstream: Option<UpstreamBody>,
     splitter: Splitter,
+    /// Of what the client gets.
+    encoder: Encoder,
+    /// Cuts what the dialect wrote, for guards.
+    resplitter: Splitter,
     reader: Reader,
     guards: StreamGuards,
     turn: Option<Box<StreamTurn>>,
@@ -111,6 +116,8 @@ impl AnswerStream {
         };
         AnswerStream {
             splitter: running.endpoint.framing.splitter(),
+            encoder: exchange.route.framing.encoder(),
+            resplitter: exchange.route.framing.splitter(),
             guards: StreamGuards::new(&exchange),
             turn: StreamTurn::of(&exchange),
             overhead_at_head: exchange.overhead(),
@@ -236,7 +243,9 @@ impl AnswerStream {
         if let Some(at) = error_at {
             // The provider's own error may name what is the operator's: the client gets the sanitised one.
             self.frames.truncate(at);
+            self.frames.retain(|frame| !frame.closes());
         }
+        self.encoder.passed(&self.frames);
         let out = if untouched && error_at.is_none() {
             concatenate(&self.chunks)
         } else {
@@ -315,19 +324,20 @@ impl AnswerStream {
     fn translate(&mut self, last: bool) -> Result<Bytes, Stop> {
         let Reader::Translate(translation) = &mut self.reader else { return Ok(Bytes::new()) };
         let encoded = self.exchange.translate_frames(&self.running, translation, &mut self.told, &self.frames, last)?;
-        let framing = self.exchange.route.framing;
         let mut out = Vec::new();
         for frame in &encoded {
-            framing.encode(&frame.event, &frame.data, &mut out);
+            self.encoder.frame(&frame.event, &frame.data, &mut out);
         }
         let failed = self.told.failure.take();
+        if last || failed.is_some() {
+            self.encoder.finish(&mut out);
+        }
         let out = if self.guards.is_empty() {
             Bytes::from(out)
         } else {
+            // What was just written is well framed.
             let mut frames = Vec::new();
-            let mut splitter = framing.splitter();
-            let _ = splitter.push(&Bytes::from(out), &mut frames);
-            let _ = splitter.finish(&mut frames);
+            let _ = self.resplitter.push(&Bytes::from(out), &mut frames);
             self.guarded(frames, last || failed.is_some())?
         };
         if let Some(failure) = failed {
@@ -389,13 +399,13 @@ impl AnswerStream {
         let encoded = self.exchange.call(&route.plugin, "dialect", |session, context| {
             session.encode_error(context, &route.name, &stop.failure)
         });
-        let framing = self.exchange.route.framing;
         let mut out = Vec::new();
         if let Ok(reply) = encoded {
             for frame in &reply.frames {
-                framing.encode(&frame.event, &frame.data, &mut out);
+                self.encoder.frame(&frame.event, &frame.data, &mut out);
             }
         }
+        self.encoder.finish(&mut out);
         self.end_badly(stop.outcome, Some(stop.failure));
         Bytes::from(out)
     }

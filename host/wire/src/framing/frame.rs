@@ -27,6 +27,10 @@ pub(super) enum Layout {
     Aws {
         headers: Range<usize>,
     },
+    /// `item`: where it starts; the frame's end where there is none.
+    JsonArray {
+        item: usize,
+    },
 }
 
 /// A part of a frame's text.
@@ -76,8 +80,8 @@ impl Frame {
         self.event.get(&self.raw)
     }
 
-    /// SSE's `data` lines joined by line feeds, the line of NDJSON, the payload of an AWS event stream; empty where there is
-    /// none.
+    /// SSE's `data` lines joined by line feeds, the line of NDJSON, the payload of an AWS event stream, the item of an array; empty
+    /// where there is none.
     pub fn data(&self) -> &str {
         self.data.get(&self.raw)
     }
@@ -92,8 +96,19 @@ impl Frame {
                     if data.contains(['\n', '\r']) { data.replace(['\n', '\r'], " ").into() } else { data.into() };
                 self.replaced(&line)
             }
+            Layout::JsonArray { item } => {
+                let mut out = Vec::with_capacity(item + data.len());
+                out.extend_from_slice(&self.raw[..*item]);
+                out.extend_from_slice(data.as_bytes());
+                out.into()
+            }
             Layout::Aws { headers } => aws::message(&self.raw[headers.clone()], data.as_bytes()),
         }
+    }
+
+    /// Whether it ends an array: nothing may follow it.
+    pub fn closes(&self) -> bool {
+        matches!(self.layout, Layout::JsonArray { item } if item == self.raw.len()) && self.raw.contains(&b']')
     }
 
     /// Whether the data can be put in the old one's place as it is.

@@ -5,6 +5,7 @@
 
 pub mod aws;
 mod frame;
+pub mod json_array;
 pub mod ndjson;
 mod pending;
 pub mod sse;
@@ -38,6 +39,8 @@ pub enum Framing {
     Ndjson,
     /// `application/vnd.amazon.eventstream`.
     AwsEventStream,
+    /// One JSON array, an item a frame.
+    JsonArray,
 }
 
 impl Framing {
@@ -47,16 +50,49 @@ impl Framing {
             Self::Sse => Splitter::Sse(sse::Splitter::default()),
             Self::Ndjson => Splitter::Ndjson(ndjson::Splitter::default()),
             Self::AwsEventStream => Splitter::Aws(aws::Splitter::default()),
+            Self::JsonArray => Splitter::JsonArray(json_array::Splitter::default()),
         }
     }
 
-    /// Appends a frame; NDJSON has no place for the event's name.
-    pub fn encode(self, event: &str, data: &str, out: &mut Vec<u8>) {
-        match self {
-            Self::Sse => sse::encode(event, data, out),
-            Self::Ndjson => ndjson::encode(data, out),
-            Self::AwsEventStream => aws::encode(event, data, out),
+    /// For the beginning of a stream.
+    pub fn encoder(self) -> Encoder {
+        Encoder { framing: self, begun: false, ended: false }
+    }
+}
+
+/// Writes a stream's frames.
+#[derive(Debug)]
+pub struct Encoder {
+    framing: Framing,
+    begun: bool,
+    ended: bool,
+}
+
+impl Encoder {
+    /// Appends a frame; NDJSON and arrays have no place for the event's name. Nothing follows an array's end.
+    pub fn frame(&mut self, event: &str, data: &str, out: &mut Vec<u8>) {
+        match self.framing {
+            Framing::Sse => sse::encode(event, data, out),
+            Framing::Ndjson => ndjson::encode(data, out),
+            Framing::AwsEventStream => aws::encode(event, data, out),
+            Framing::JsonArray if self.ended => {}
+            Framing::JsonArray => json_array::encode(data, !self.begun, out),
         }
+        self.begun = true;
+    }
+
+    /// Appends what ends the stream, once; only an array has such.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.framing == Framing::JsonArray && !self.ended {
+            json_array::close(!self.begun, out);
+        }
+        self.ended = true;
+    }
+
+    /// These frames, which somebody else wrote, are part of the stream.
+    pub fn passed(&mut self, frames: &[Frame]) {
+        self.begun |= frames.iter().any(|frame| !frame.data().is_empty());
+        self.ended |= frames.iter().any(Frame::closes);
     }
 }
 
@@ -66,6 +102,7 @@ pub enum Splitter {
     Sse(sse::Splitter),
     Ndjson(ndjson::Splitter),
     Aws(aws::Splitter),
+    JsonArray(json_array::Splitter),
 }
 
 impl Splitter {
@@ -78,6 +115,7 @@ impl Splitter {
             Self::Sse(splitter) => splitter.push(chunk, out),
             Self::Ndjson(splitter) => splitter.push(chunk, out),
             Self::Aws(splitter) => splitter.push(chunk, out),
+            Self::JsonArray(splitter) => splitter.push(chunk, out),
         }
     }
 
@@ -90,6 +128,7 @@ impl Splitter {
             Self::Sse(splitter) => splitter.finish(out),
             Self::Ndjson(splitter) => splitter.finish(out),
             Self::Aws(splitter) => splitter.finish(out),
+            Self::JsonArray(splitter) => splitter.finish(out),
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod meter;
 mod texts;
 
 use portcullis_plugin::ir::Condition;
-use portcullis_plugin::manifest::{Endpoint, Framing, Location, Need, Route, UsageFlag, list};
+use portcullis_plugin::manifest::{Endpoint, Framing, Location, ModelPlace, Need, Route, UsageFlag, list};
 
 /// One operation: a method of the API.
 struct Operation {
@@ -48,6 +48,14 @@ impl At {
             At::Nowhere => Location::Absent,
             At::Body => Location::Body(format!("/{name}")),
             At::Form => Location::Form(name.to_owned()),
+        }
+    }
+
+    fn model_places(self) -> Vec<ModelPlace> {
+        match self {
+            At::Nowhere => Vec::new(),
+            At::Body => vec![ModelPlace::body("/model")],
+            At::Form => vec![ModelPlace::form("model")],
         }
     }
 }
@@ -175,7 +183,7 @@ impl Operation {
         Endpoint {
             method: self.method.to_owned(),
             query: list(self.query),
-            model: self.model.location("model"),
+            model: self.model.model_places(),
             forward_headers: list(&["openai-beta"]),
             answer_headers: answer_headers(),
             usage_flag: chunks,

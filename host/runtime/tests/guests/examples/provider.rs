@@ -38,13 +38,14 @@ impl Plugin for Orrery {
         let endpoint = Endpoint {
             query: list(&["edition"]),
             headers: list(&["x-orrery-turns"]),
-            model: Location::Path("engine".to_owned()),
+            model: vec![ModelPlace::path("engine")],
             stream_framing: Framing::Ndjson,
             ..Endpoint::post("speak", "chat", FORMAT, "/speak/{engine}")
         };
         let model = Model {
             id: "armillary".to_owned(),
             aliases: list(&["armillary-2"]),
+            synonyms: Vec::new(),
             operations: list(&["chat"]),
             context: 8192,
             max_output: 1024,
