@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
-use portcullis_core::price::{Tier, format_day};
-use portcullis_gateway::config::{CataloguePrice, CatalogueTier};
+use portcullis_gateway::config::CataloguePrice;
 use portcullis_gateway::prices_of;
 use portcullis_runtime::contract::manifest::Model;
 use portcullis_runtime::{PluginSettings, Quarantine, QuarantinedVersion, Runtime, RuntimeOptions, check_component};
@@ -103,14 +102,7 @@ fn models(files: &[PathBuf], config: &ConfigArgument) -> Result<()> {
 fn model(model: &Model) -> serde_json::Value {
     let quality = model.quality.as_ref().map(|quality| json!({ "score": quality.score, "source": quality.source }));
     // In the form of the operator's catalogue, so that a part of it can be copied there.
-    let tier = |tier: &Tier| CatalogueTier { above: tier.above, rates: tier.rates.into() };
-    let prices = prices_of(model).into_iter().map(|price| CataloguePrice {
-        effective: format_day(price.effective),
-        source: price.source,
-        refreshed: false,
-        rates: price.rates.into(),
-        tiers: price.tiers.iter().map(tier).collect(),
-    });
+    let prices = prices_of(model).iter().map(CataloguePrice::of).collect::<Vec<_>>();
     json!({
         "id": model.id,
         "aliases": model.aliases,
@@ -120,7 +112,7 @@ fn model(model: &Model) -> serde_json::Value {
         "max_output": model.max_output,
         "capabilities": model.capabilities,
         "quality": quality,
-        "prices": prices.collect::<Vec<_>>(),
+        "prices": prices,
     })
 }
 

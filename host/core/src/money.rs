@@ -129,6 +129,10 @@ impl PicoUsd {
         Self(count as u128 * rate as u128)
     }
 
+    pub const fn new(pico: u64) -> Self {
+        Self(pico as u128)
+    }
+
     /// `count` pieces at `rate` nano-USD each.
     pub const fn of_pieces(count: u64, rate: u64) -> Result<Self, MoneyError> {
         match (count as u128 * rate as u128).checked_mul(PICO_PER_NANO) {

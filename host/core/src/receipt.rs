@@ -15,7 +15,7 @@ use crate::key::Environment;
 use crate::money::NanoUsd;
 use crate::name::Name;
 use crate::price::{Cost, Price, format_day, parse_day};
-use crate::usage::Usage;
+use crate::usage::{UnitCount, Usage};
 
 /// A stable machine-readable word: `policy.model-not-allowed`. Never free text.
 pub type Code = Cow<'static, str>;
@@ -51,6 +51,9 @@ pub struct Receipt {
     pub usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cost: Option<CostLine>,
+    /// What was metered beyond `usage`; absent where there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub metering: Option<Metering>,
     pub timings: Timings,
     /// What did not cross between dialects, and what the gateway changed.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -164,6 +167,24 @@ pub struct Attempt {
     pub ended: Option<Code>,
 }
 
+/// What few answers tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metering {
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub units: Vec<UnitCount>,
+    /// The provider's word for what the rates go by beside the model.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub service_tier: Option<String>,
+    /// nano-USD by the provider's own word; with it stand what the prices come to, where they are known, and which of the two the
+    /// request was settled by: `stated` or `computed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stated_nano: Option<NanoUsd>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub computed_nano: Option<NanoUsd>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub settled_by: Option<Code>,
+}
+
 /// The cost and the price it was computed from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CostLine {
@@ -181,14 +202,23 @@ pub struct CostLine {
 }
 
 impl CostLine {
+    /// By the provider's own word, given on this day.
+    pub fn stated(cost: Cost, day: Date) -> Self {
+        Self::of(cost, "stated by the provider".to_owned(), day, false)
+    }
+
     pub fn new(cost: Cost, price: &Price, estimated: bool) -> Self {
+        Self::of(cost, price.source.clone(), price.effective, estimated)
+    }
+
+    fn of(cost: Cost, price_source: String, effective: Date, estimated: bool) -> Self {
         Self {
             total_nano: cost.total,
             input_nano: cost.input,
             output_nano: cost.output,
             usd: Usd(cost.total),
-            price_source: price.source.clone(),
-            price_effective: Day(price.effective),
+            price_source,
+            price_effective: Day(effective),
             estimated,
         }
     }

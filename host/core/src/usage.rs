@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::PicoUsd;
+
 /// Counts of tokens and pieces. The whole input is `input` with the three cache counts; `output` is the whole output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -27,6 +29,31 @@ pub struct Usage {
     pub searches: u64,
     /// True when the provider sent none and this was counted from text.
     pub estimated: bool,
+}
+
+/// So many of a unit that [`Usage`] does not count: `audio-seconds`, `characters`, `pages`, …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitCount {
+    pub unit: String,
+    pub count: u64,
+}
+
+/// All that an answer tells of what is to be paid for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metered {
+    pub usage: Usage,
+    /// Each unit once.
+    pub units: Vec<UnitCount>,
+    /// What the rates go by beside the model; absent where it is as usual.
+    pub service_tier: Option<String>,
+    /// What the provider itself says it charges.
+    pub stated: Option<PicoUsd>,
+}
+
+impl From<Usage> for Metered {
+    fn from(usage: Usage) -> Self {
+        Self { usage, ..Self::default() }
+    }
 }
 
 impl Usage {

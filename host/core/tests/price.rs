@@ -1,7 +1,10 @@
 //! Costs against an independent computation: exact fractions over `i128`, written from the rules and not from the code.
 
-use portcullis_core::price::{Price, PriceList, Rates, Tier, UnknownPrice, day_of, format_day, parse_day};
-use portcullis_core::usage::Usage;
+use portcullis_core::NanoUsd;
+use portcullis_core::price::{
+    Cost, Price, PriceList, Rates, ServiceRates, Tier, UnitRate, UnknownPrice, day_of, format_day, parse_day,
+};
+use portcullis_core::usage::{Metered, UnitCount, Usage};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -92,6 +95,8 @@ prop_compose! {
             source: "test".into(),
             rates: base,
             tiers: tiers.into_iter().rev().map(|(above, rates)| Tier { above, rates }).collect(),
+            units: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -149,12 +154,69 @@ proptest! {
 }
 
 fn flat(day: &str, input: Option<u64>, output: Option<u64>) -> Price {
-    Price {
-        effective: parse_day(day).unwrap(),
-        source: "test".into(),
-        rates: Rates { input, output, ..Rates::default() },
-        tiers: vec![],
-    }
+    Price::of(parse_day(day).unwrap(), "test".into(), Rates { input, output, ..Rates::default() })
+}
+
+fn unit(name: &str, rate: u64) -> UnitRate {
+    UnitRate { unit: name.to_owned(), rate }
+}
+
+#[test]
+fn units_have_a_price_each_and_an_unpriced_one_is_unknown() {
+    // A minute of speech for 0.006 USD, a page for a tenth of a cent.
+    let mut price = flat("2026-01-01", None, None);
+    price.units = vec![unit("audio-seconds", 100_000_000), unit("pages", 1_000_000_000)];
+    let metered = |units: &[(&str, u64)]| Metered {
+        units: units.iter().map(|(unit, count)| UnitCount { unit: (*unit).to_owned(), count: *count }).collect(),
+        ..Metered::default()
+    };
+    assert_eq!(price.cost_of(&metered(&[("audio-seconds", 60)])).unwrap().total.get(), 6_000_000);
+    assert_eq!(price.cost_of(&metered(&[("audio-seconds", 1), ("pages", 2)])).unwrap().total.get(), 2_100_000);
+    assert_eq!(price.cost_of(&metered(&[("characters", 1)])), Err(UnknownPrice { what: "unit" }));
+    assert_eq!(price.cost_of(&metered(&[("characters", 0)])).unwrap(), Cost::FREE);
+    // Tokens that nobody expected have no price here, and a bound is known though there is none of tokens.
+    assert_eq!(price.cost_of(&Usage { input: 1, ..Usage::default() }.into()), Err(UnknownPrice { what: "input" }));
+    price.units.truncate(1);
+    assert_eq!(price.worst_case(600, 100).unwrap().total.get(), 60 * 100_000);
+}
+
+#[test]
+fn a_stated_cost_is_divided_as_the_computed_one() {
+    let nano = |amount| NanoUsd::new(amount).unwrap();
+    let computed = Cost { total: nano(30), input: nano(10), output: nano(20) };
+    let stated = |total, computed| {
+        let cost = Cost::stated(nano(total), computed);
+        (cost.total.get(), cost.input.get(), cost.output.get())
+    };
+    assert_eq!(stated(60, Some(computed)), (60, 20, 40));
+    assert_eq!(stated(7, Some(computed)), (7, 2, 5));
+    assert_eq!(stated(7, Some(Cost::FREE)), (7, 0, 7));
+    assert_eq!(stated(7, None), (7, 0, 7));
+    let most = Cost { total: NanoUsd::MAX, input: NanoUsd::MAX, output: NanoUsd::ZERO };
+    assert_eq!(Cost::stated(NanoUsd::MAX, Some(most)), most);
+}
+
+#[test]
+fn a_service_tier_has_rates_of_its_own() {
+    let mut price = flat("2026-01-01", Some(1_000), Some(2_000));
+    let metered = |tier: Option<&str>| Metered {
+        usage: Usage { input: 10, output: 10, ..Usage::default() },
+        service_tier: tier.map(str::to_owned),
+        ..Metered::default()
+    };
+    // Where no tier is listed, the list knows no difference.
+    assert_eq!(price.cost_of(&metered(Some("flex"))).unwrap(), price.cost_of(&metered(None)).unwrap());
+    let service = |name: &str, input, output| ServiceRates {
+        service_tier: name.to_owned(),
+        rates: Rates { input: Some(input), output: Some(output), ..Rates::default() },
+        tiers: Vec::new(),
+        units: Vec::new(),
+    };
+    price.services = vec![service("flex", 500, 1_000), service("priority", 2_000, 4_000)];
+    let total = |tier| price.cost_of(&metered(tier)).map(|cost| cost.total.get());
+    assert_eq!((total(None), total(Some("flex")), total(Some("priority"))), (Ok(30), Ok(15), Ok(60)));
+    assert_eq!(total(Some("batch")), Err(UnknownPrice { what: "service-tier" }));
+    assert_eq!(price.worst_case(10, 10).unwrap().total.get(), 60);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use portcullis_core::Name;
-use portcullis_core::price::{Price, PriceList, Rates, Tier, parse_day};
+use portcullis_core::price::{Price, PriceList, Rates, ServiceRates, Tier, UnitRate, parse_day};
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
 use portcullis_wire::framing::Framing;
 
-use crate::config::{CatalogueEntry, CatalogueFile, Config, ProviderConfig, overlaid};
+use crate::config::{CatalogueEntry, CatalogueFile, Config, ProviderConfig, Settle, overlaid};
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
 use crate::upstream::{Address, Health};
@@ -24,6 +24,8 @@ pub struct Connection {
     pub credential: Credential,
     pub region: Option<String>,
     pub stream_usage: bool,
+    /// What a provider's own word on its cost counts for.
+    pub settle: Settle,
     /// Every key may see what its account keeps: files, batches, and what requests name.
     pub shared_objects: bool,
     /// Endpoints by operation.
@@ -374,6 +376,7 @@ fn connect(
         credential,
         region: provider.region.clone(),
         stream_usage: provider.stream_usage,
+        settle: provider.settle,
         shared_objects: provider.shared_objects,
         endpoints,
         health,
@@ -392,8 +395,28 @@ fn price(price: &manifest::Price) -> Option<Price> {
         tracing::warn!(day = %price.effective, "a catalogue's price has no valid day");
         return None;
     };
-    let tiers = price.tiers.iter().map(|tier| Tier { above: tier.above, rates: rates(&tier.rates) }).collect();
-    Some(Price { effective, source: price.source.clone(), rates: rates(&price.rates), tiers })
+    let services = price.services.iter().map(|service| ServiceRates {
+        service_tier: service.service_tier.clone(),
+        rates: rates(&service.rates),
+        tiers: tiers(&service.tiers),
+        units: units(&service.units),
+    });
+    Some(Price {
+        effective,
+        source: price.source.clone(),
+        rates: rates(&price.rates),
+        tiers: tiers(&price.tiers),
+        units: units(&price.units),
+        services: services.collect(),
+    })
+}
+
+fn tiers(tiers: &[manifest::Tier]) -> Vec<Tier> {
+    tiers.iter().map(|tier| Tier { above: tier.above, rates: rates(&tier.rates) }).collect()
+}
+
+fn units(units: &[manifest::UnitRate]) -> Vec<UnitRate> {
+    units.iter().map(|known| UnitRate { unit: known.unit.clone(), rate: known.rate }).collect()
 }
 
 fn rates(rates: &manifest::Rates) -> Rates {

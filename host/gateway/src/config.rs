@@ -32,8 +32,8 @@ pub use access::AdmissionConfig;
 pub use admin::AdminConfig;
 pub use audit::{AuditConfig, AuditKeyConfig};
 pub use catalogue::{
-    CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueTier,
-    overlaid,
+    CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueService,
+    CatalogueTier, CatalogueUnit, overlaid,
 };
 pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
@@ -43,7 +43,7 @@ pub use media::{MediaConfig, MediaTypes};
 pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
-pub use provider::{AuthScheme, ProviderConfig};
+pub use provider::{AuthScheme, ProviderConfig, Settle};
 pub use rates::{LimitConfig, TiersConfig};
 pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};

@@ -20,6 +20,7 @@ const RESERVED: &[&str] = &[
     "x-api-key",
     "api-key",
     "cookie",
+    "set-cookie",
     "content-length",
     "transfer-encoding",
     "connection",
@@ -118,12 +119,12 @@ impl Endpoint {
     pub fn compile(endpoint: &manifest::Endpoint) -> Result<Self, String> {
         let problem = |what: &str, why: &dyn std::fmt::Display| format!("endpoint `{}`: {what}: {why}", endpoint.name);
         let names = |list: &[String]| -> Result<Vec<HeaderName>, String> {
-            list.iter().map(|name| allowed(name).map_err(|why| problem("header", &why))).collect()
+            list.iter().map(|name| open_header(name).map_err(|why| problem("header", &why))).collect()
         };
         let pointer = |text: &str| Pointer::parse(text).map_err(|error| problem(text, &error));
         let mut fixed_headers = HeaderMap::new();
         for pair in &endpoint.fixed_headers {
-            let name = allowed(&pair.name).map_err(|why| problem("header", &why))?;
+            let name = open_header(&pair.name).map_err(|why| problem("header", &why))?;
             let value = HeaderValue::from_str(&pair.value).map_err(|error| problem(&pair.name, &error))?;
             fixed_headers.insert(name, value);
         }
@@ -226,7 +227,8 @@ fn model_place(place: &manifest::ModelPlace) -> Result<Option<ModelPlace>, Strin
     Ok(Some(ModelPlace { at, prefix: place.prefix.clone() }))
 }
 
-fn allowed(name: &str) -> Result<HeaderName, String> {
+/// A header's name that is not the host's alone.
+pub fn open_header(name: &str) -> Result<HeaderName, String> {
     let header: HeaderName = name.parse().map_err(|_| format!("`{name}` is not a header name"))?;
     if RESERVED.contains(&header.as_str()) || header.as_str().starts_with("x-portcullis-") {
         return Err(format!("`{name}` is the host's alone"));

@@ -46,6 +46,7 @@ pub(crate) fn answer(
                 capabilities: offer.model.capabilities.clone(),
                 input_price: rates.and_then(|rates| rates.input),
                 output_price: rates.and_then(|rates| rates.output),
+                extra: Vec::new(),
             }
         })
         .collect();

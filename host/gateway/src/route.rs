@@ -13,6 +13,7 @@ use portcullis_wire::texts::TextMap;
 
 use crate::continuation::Continuation;
 use crate::conversation::ConversationMap;
+use crate::endpoint::open_header;
 use crate::text_map;
 
 /// Paths that no plugin may claim.
@@ -75,6 +76,8 @@ pub struct Route {
     pub stream_texts: Arc<TextMap>,
     pub framing: Framing,
     pub continuation: Option<Continuation>,
+    /// Headers that decoding is shown.
+    pub headers: Vec<HeaderName>,
 }
 
 /// One segment of a path template: literal text around at most one parameter.
@@ -270,6 +273,11 @@ impl Route {
                 .as_ref()
                 .map(|continuation| Continuation::compile(continuation).map_err(|why| problem("continuation", &why)))
                 .transpose()?,
+            headers: route
+                .headers
+                .iter()
+                .map(|name| open_header(name).map_err(|why| problem("header", &why)))
+                .collect::<Result<_, _>>()?,
         })
     }
 

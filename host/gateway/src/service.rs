@@ -241,6 +241,7 @@ impl Head {
             seed: 0,
             request_id: self.request_id.to_string(),
             development: self.snapshot.config.server.development,
+            extra: Vec::new(),
         }
     }
 

@@ -404,11 +404,12 @@ fn context() -> Context {
         seed: 7,
         request_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
         development: false,
+        extra: Vec::new(),
     }
 }
 
 fn head() -> Head {
-    Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new() }
+    Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new(), headers: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -454,6 +455,9 @@ fn response(size: usize) -> Response {
         images: 0,
         searches: 0,
         estimated: false,
+        units: Vec::new(),
+        service_tier: None,
+        stated_cost: None,
     };
     Response {
         format: "other".to_owned(),
@@ -520,5 +524,6 @@ fn candidate(provider: &str) -> Candidate {
         in_flight: 1,
         breaker: Breaker::Closed,
         cooling: 0,
+        extra: Vec::new(),
     }
 }

@@ -58,7 +58,7 @@ fn best(mut round: impl FnMut()) -> Duration {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: false, extra: Vec::new() }
 }
 
 fn subject() -> Subject {

@@ -6,7 +6,8 @@ pub use crate::bindings::shared::portcullis::plugin::{chat, types};
 pub mod manifest {
     pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
         Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Member, Model,
-        ModelPlace, Need, Price, Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
+        ModelPlace, Need, Price, Quality, Rates, Route, ServiceRates, Stages, Suggestion, TextKind, TextMap, Tier,
+        UnitRate, UsageFlag,
     };
 }
 

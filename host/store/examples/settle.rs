@@ -75,6 +75,7 @@ fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], c
         }],
         usage: Some(usage),
         cost: Some(CostLine::new(cost, price, false)),
+        metering: None,
         timings: Timings {
             total_us: 900_123 + time_ms % 9_973,
             overhead_us: 123 + time_ms % 97,
@@ -113,6 +114,8 @@ async fn main() {
         source: "https://openai.com/api/pricing".into(),
         rates: Rates { input: Some(150_000), output: Some(600_000), ..Rates::default() },
         tiers: vec![],
+        units: vec![],
+        services: vec![],
     };
     let cost = price.cost(&Usage { input: 900, output: 120, ..Usage::default() }).unwrap();
     let key_id = KeyId::new(clock.now_ms(), &mut rand::rng());

@@ -5,10 +5,11 @@
 //! [`Receipt`] is skipped here, and a new version with it stands beside.
 
 use portcullis_core::receipt::{
-    Attempt, Caller, Candidate, Code, CostLine, Factor, Findings, Note, Outcome, PluginCall, Routing, Tag, Timings,
+    Attempt, Caller, Candidate, Code, CostLine, Factor, Findings, Metering, Note, Outcome, PluginCall, Routing, Tag,
+    Timings,
 };
 use portcullis_core::{
-    Environment, FailureKind, KeyId, Name, NanoUsd, OrganisationId, Receipt, RequestId, TeamId, Usage,
+    Environment, FailureKind, KeyId, Name, NanoUsd, OrganisationId, Receipt, RequestId, TeamId, UnitCount, Usage,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -17,10 +18,15 @@ use crate::error::StoreError;
 use crate::rows;
 
 const VERSION: u8 = 1;
+/// As version 1, and [`Metering`] after it: only where there is some, so that most receipts are as they ever were.
+const WITH_METERING: u8 = 2;
 
 /// `receipt` as it is kept: the first bytes of `buffer`, this many. The rest of it is void.
 pub(crate) fn keep(receipt: &Receipt, buffer: &mut Vec<u8>) -> usize {
-    encode::into(&(VERSION, Ref(receipt)), buffer)
+    match &receipt.metering {
+        None => encode::into(&(VERSION, Ref(receipt)), buffer),
+        Some(metering) => encode::into(&(WITH_METERING, Ref(receipt), MeteringRef(metering)), buffer),
+    }
 }
 
 /// # Errors
@@ -32,12 +38,32 @@ pub(crate) fn read(kept: &[u8]) -> Result<Receipt, StoreError> {
             Ok(Own(receipt)) => Ok(receipt),
             Err(_) => Err(corrupt),
         },
+        Some((&WITH_METERING, fields)) => match postcard::from_bytes(fields) {
+            Ok((Own(receipt), MeteringOwn(metering))) => Ok(Receipt { metering: Some(metering), ..receipt }),
+            Err(_) => Err(corrupt),
+        },
         _ => Err(corrupt),
     }
 }
 
 pub(crate) fn to_json(kept: &[u8]) -> Result<String, StoreError> {
     Ok(serde_json::to_string(&read(kept)?).expect("a receipt is plain data"))
+}
+
+#[derive(Serialize)]
+struct MeteringRef<'a>(#[serde(with = "MeteringV2")] &'a Metering);
+
+#[derive(Deserialize)]
+struct MeteringOwn(#[serde(with = "MeteringV2")] Metering);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Metering")]
+struct MeteringV2 {
+    units: Vec<UnitCount>,
+    service_tier: Option<String>,
+    stated_nano: Option<NanoUsd>,
+    computed_nano: Option<NanoUsd>,
+    settled_by: Option<Code>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +94,8 @@ struct V1 {
     attempts: Vec<Attempt>,
     usage: Option<Usage>,
     cost: Option<CostLine>,
+    #[serde(skip)]
+    metering: Option<Metering>,
     #[serde(with = "TimingsV1")]
     timings: Timings,
     notes: Vec<Note>,
@@ -278,6 +306,28 @@ mod tests {
         let kept = kept(&receipt);
         assert_eq!(read(&kept).unwrap(), receipt);
         assert_eq!(to_json(&kept).unwrap(), serde_json::to_string(&receipt).unwrap());
+    }
+
+    #[test]
+    fn what_few_answers_tell_comes_back_too() {
+        let metering = r#"{"units":[{"unit":"pages","count":3}],"service_tier":"flex","stated_nano":5,"computed_nano":6,"settled_by":"stated"}"#;
+        let receipt = Receipt { metering: Some(serde_json::from_str(metering).unwrap()), ..full() };
+        let kept = kept(&receipt);
+        assert_eq!((kept[0], read(&kept).unwrap()), (WITH_METERING, receipt));
+        assert!(to_json(&kept).unwrap().contains(metering));
+        for cut in 0..kept.len() {
+            assert!(read(&kept[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    /// What version 2 wrote once; see below.
+    #[test]
+    fn version_2_stays_readable() {
+        let metering: Metering =
+            serde_json::from_str(r#"{"units":[{"unit":"pages","count":3}],"stated_nano":5}"#).unwrap();
+        let after = "01057061676573030001050000";
+        let receipt = Receipt { metering: Some(metering), ..full() };
+        assert_eq!(hex(&kept(&receipt)), format!("02{}{after}", &V1_FULL[2..]));
     }
 
     /// What version 1 wrote once. If this fails, a shape in the core has changed under databases that exist: keep its old

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_request_crosses_whole() {
-    let context = Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true };
-    let head = Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new() };
+    let context = Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() };
+    let head = Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new(), headers: Vec::new() };
     let mut asked = json!({
         "model": "vertex/claude-opus-4-8", "max_tokens": 64, "stream": true, "metadata": {"user_id": "u"},
         "system": [{"type": "text", "text": "S", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],

@@ -44,6 +44,8 @@ fn chat_route() -> Route {
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
         continuation: None,
+        headers: Vec::new(),
+        extra: Vec::new(),
     }
 }
 
@@ -88,6 +90,8 @@ fn models_route() -> Route {
         stream_texts: TextMap::plain(),
         stream_framing: Framing::Json,
         continuation: None,
+        headers: Vec::new(),
+        extra: Vec::new(),
     }
 }
 
@@ -130,6 +134,7 @@ fn chat_endpoint() -> Endpoint {
         meter_frames: list(&["\"usage\"", "\"stop_reason\"", "\"error\""]),
         stream_framing: Framing::Sse,
         inline_media: Vec::new(),
+        extra: Vec::new(),
     }
 }
 

@@ -42,7 +42,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -262,7 +262,7 @@ fn a_meter_reads_what_decoding_reads() {
             id = message["id"].as_str().map(str::to_owned);
             let events = decode(wire, false);
             usage = events.iter().rev().find_map(|event| match event {
-                Event::Usage(usage) => Some(*usage),
+                Event::Usage(usage) => Some(usage.clone()),
                 _ => None,
             });
             finish = events.iter().rev().find_map(|event| match event {
@@ -291,7 +291,7 @@ fn a_meter_reads_what_decoding_reads() {
 
 #[test]
 fn requests_come_back_the_same() {
-    let head = Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new() };
+    let head = Head { route: "chat".to_owned(), path: Vec::new(), query: Vec::new(), headers: Vec::new() };
     for recording in recordings() {
         let request = Anthropic
             .decode_request(&context(), &head, &recording.request)

@@ -80,6 +80,8 @@ pub fn models() -> Vec<Model> {
         source: price.source.unwrap_or_else(|| price_source.clone()),
         rates: price.rates.rates(),
         tiers: price.tiers.iter().map(|tier| Tier { above: tier.above, rates: tier.rates.rates() }).collect(),
+        units: Vec::new(),
+        services: Vec::new(),
     };
     models
         .into_iter()
@@ -87,6 +89,7 @@ pub fn models() -> Vec<Model> {
             id: entry.id,
             aliases: entry.aliases,
             synonyms: Vec::new(),
+            extra: Vec::new(),
             operations: vec!["chat".to_owned()],
             context: entry.context,
             max_output: entry.max_output,

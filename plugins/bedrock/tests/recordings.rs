@@ -56,7 +56,7 @@ fn of(operation: &str, status: u64) -> impl Iterator<Item = Recording> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn head(status: u64) -> AnswerHead {
@@ -287,7 +287,7 @@ fn streams_are_read_however_they_arrive_and_return_as_they_came() {
         });
         assert_eq!(finish.expect("an end").raw, reason, "{}", recording.id);
         let counted = events.iter().find_map(|event| match event {
-            Event::Usage(usage) => Some(*usage),
+            Event::Usage(usage) => Some(usage.clone()),
             _ => None,
         });
         usage_of(&usage, &counted.expect("usage"), &recording.id);
@@ -331,7 +331,9 @@ fn a_meter_reads_what_decoding_reads() {
             let wire = frames(&recording.response, usize::MAX);
             Bedrock.meter(&context(), "converse-stream", &mut metered, &wire, true).expect("a reading");
             let events = decode(wire, false);
-            usage = events.iter().find_map(|event| if let Event::Usage(usage) = event { Some(*usage) } else { None });
+            usage = events
+                .iter()
+                .find_map(|event| if let Event::Usage(usage) = event { Some(usage.clone()) } else { None });
             finish = events
                 .iter()
                 .find_map(|event| if let Event::Finish(finish) = event { Some(finish.finish.clone()) } else { None });

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn context() -> Context {
-    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn frame(event: &str, data: Value) -> Frame {

@@ -57,12 +57,15 @@ pub fn models() -> Vec<Model> {
         source: sources[price.source].clone(),
         rates: Rates { image: price.image, search: price.search, ..Rates::tokens(price.input, price.output) },
         tiers: Vec::new(),
+        units: Vec::new(),
+        services: Vec::new(),
     };
     models
         .into_iter()
         .map(|entry| Model {
             id: entry.id,
             synonyms: Vec::new(),
+            extra: Vec::new(),
             aliases: entry.aliases,
             operations: vec![entry.operation],
             context: entry.context,

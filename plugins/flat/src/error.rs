@@ -5,7 +5,7 @@ use portcullis_plugin::prelude::*;
 
 pub fn encode(failure: &Failure) -> ErrorReply {
     let body = document(failure);
-    ErrorReply { status: failure.kind.status(), frames: vec![Frame::data(body.clone())], body }
+    ErrorReply { status: failure.kind.status(), headers: Vec::new(), frames: vec![Frame::data(body.clone())], body }
 }
 
 /// The code is the failure's own where it has one, else that of its kind.

@@ -208,6 +208,7 @@ pub fn models() -> Vec<Model> {
         id: (*id).to_owned(),
         aliases: list(aliases),
         synonyms: Vec::new(),
+        extra: Vec::new(),
         operations: list(&["embeddings", "count-tokens"]),
         context: *context,
         max_output: 0,
@@ -277,6 +278,7 @@ fn model(entry: &Entry) -> Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
         synonyms: Vec::new(),
+        extra: Vec::new(),
         operations: list(&["chat", "count-tokens"]),
         context: CONTEXT,
         max_output: entry.max_output,
@@ -299,6 +301,8 @@ fn price(dated: &Dated, traits: Traits) -> Price {
         source: PRICING.to_owned(),
         rates: rates(dated.base),
         tiers: dated.above.iter().map(|&(above, long)| Tier { above, rates: rates(long) }).collect(),
+        units: Vec::new(),
+        services: Vec::new(),
     }
 }
 

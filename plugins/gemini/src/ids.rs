@@ -37,7 +37,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn context(seed: u64) -> Context {
-        Context { now: 0, seed, request_id: "req".to_owned(), development: false }
+        Context { now: 0, seed, request_id: "req".to_owned(), development: false, extra: Vec::new() }
     }
 
     proptest! {

@@ -38,7 +38,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 fn context() -> Context {
-    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -128,14 +128,14 @@ fn answers_reach_the_client_and_what_is_signed_comes_back() {
                 .unwrap_or_else(|failure| panic!("{}: {failure:?}", recording.id));
             let answers = frames.iter().map(|frame| serde_json::from_str(&frame.data).expect("JSON")).collect();
             let usage = events.iter().rev().find_map(|event| match event {
-                Event::Usage(usage) => Some(*usage),
+                Event::Usage(usage) => Some(usage.clone()),
                 _ => None,
             });
             (assembled(&events), usage, answers)
         } else {
             let response =
                 Anthropic.decode_response(&context(), &head, &recording.response).expect("an answer").response;
-            let (parts, usage) = (response.choices[0].parts.clone(), response.usage);
+            let (parts, usage) = (response.choices[0].parts.clone(), response.usage.clone());
             let answer = Gemini.encode_response(&context(), &reply(), response).expect("an answer");
             (parts, usage, vec![serde_json::from_str::<Value>(&answer).expect("JSON")])
         };
@@ -146,7 +146,12 @@ fn answers_reach_the_client_and_what_is_signed_comes_back() {
         assert!(last["candidates"][0]["finishReason"].is_string(), "{}", recording.id);
 
         let body = json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}, {"role": "model", "parts": parts(&answers)}]});
-        let head = Head { route: "chat".to_owned(), path: vec![Pair::new("model", "m")], query: Vec::new() };
+        let head = Head {
+            route: "chat".to_owned(),
+            path: vec![Pair::new("model", "m")],
+            query: Vec::new(),
+            headers: Vec::new(),
+        };
         let request = Gemini.decode_request(&context(), &head, &body.to_string()).expect("a request");
         assert_eq!(signed(&request.messages[1].parts), signed(&expected), "{}", recording.id);
         assert_eq!(Seen::parts(&request.messages[1].parts), Seen::parts(&expected), "{}", recording.id);

@@ -49,7 +49,7 @@ fn good(stream: bool) -> impl Iterator<Item = Recording> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn answer_head(status: u16) -> AnswerHead {
@@ -277,7 +277,7 @@ fn a_meter_reads_what_decoding_reads() {
                 _ => None,
             });
             usage = events.iter().rev().find_map(|event| match event {
-                Event::Usage(usage) => Some(*usage),
+                Event::Usage(usage) => Some(usage.clone()),
                 _ => None,
             });
             finish = events.iter().find_map(|event| match event {
@@ -318,7 +318,12 @@ fn requests_come_back_the_same() {
         let (before, method) = recording.path.rsplit_once(':').expect("a method");
         let model = before.rsplit('/').next().expect("a model");
         let route = if method == "streamGenerateContent" { "chat-stream" } else { "chat" };
-        let head = Head { route: route.to_owned(), path: vec![Pair::new("model", model)], query: Vec::new() };
+        let head = Head {
+            route: route.to_owned(),
+            path: vec![Pair::new("model", model)],
+            query: Vec::new(),
+            headers: Vec::new(),
+        };
         let decoded = Gemini.decode_request(&context(), &head, &recording.request);
         if recording.request.contains("invalid_role") {
             assert_eq!(decoded.expect_err("a wrong role").kind, FailureKind::InvalidRequest);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn context() -> Context {
-    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -98,7 +98,8 @@ fn history(frames: &[Frame]) -> Value {
 
 fn next_turn(frames: &[Frame]) -> Request {
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}, history(frames), {"role": "user", "parts": [{"text": "y"}]}]});
-    let head = Head { route: "chat".to_owned(), path: vec![Pair::new("model", "m")], query: Vec::new() };
+    let head =
+        Head { route: "chat".to_owned(), path: vec![Pair::new("model", "m")], query: Vec::new(), headers: Vec::new() };
     Gemini.decode_request(&context(), &head, &body.to_string()).expect("a request")
 }
 
@@ -219,7 +220,8 @@ fn calls_without_ids() {
         {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"a": 1}}}, {"functionCall": {"name": "f", "args": {"a": 2}}}]},
         {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "1"}}}, {"functionResponse": {"name": "f", "response": {"output": "2"}}}]},
     ]});
-    let head = Head { route: "chat".to_owned(), path: vec![Pair::new("model", "m")], query: Vec::new() };
+    let head =
+        Head { route: "chat".to_owned(), path: vec![Pair::new("model", "m")], query: Vec::new(), headers: Vec::new() };
     let decode = || Gemini.decode_request(&context(), &head, &body.to_string()).expect("a request");
     assert_eq!(decode(), decode());
     let request = decode();

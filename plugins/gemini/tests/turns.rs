@@ -11,7 +11,7 @@ const TEXT: &str = "VGV4dA==";
 const CALL: &str = "EpMBCpABAQw51sc+/w==";
 
 fn context() -> Context {
-    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 0, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 fn reply(route: &str) -> Reply {
@@ -28,7 +28,7 @@ fn reply(route: &str) -> Reply {
 }
 
 fn head(route: &str) -> Head {
-    Head { route: route.to_owned(), path: Vec::new(), query: Vec::new() }
+    Head { route: route.to_owned(), path: Vec::new(), query: Vec::new(), headers: Vec::new() }
 }
 
 /// A thought, a signed text, two calls without ids of which the first is signed.

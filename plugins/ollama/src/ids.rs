@@ -29,7 +29,7 @@ mod tests {
         ) {
             let id = |(seed, request, call): &(u64, String, u32)| {
                 let context =
-                    Context { now: 0, seed: *seed, request_id: request.clone(), development: false };
+                    Context { now: 0, seed: *seed, request_id: request.clone(), development: false, extra: Vec::new() };
                 derived(&context, *call)
             };
             prop_assert_eq!(id(&one), id(&one.clone()));

@@ -47,7 +47,7 @@ fn plugin() -> Ollama {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-test".to_owned(), development: true, extra: Vec::new() }
 }
 
 /// The host's frames, of a stream that came in chunks of so many bytes.
@@ -115,7 +115,7 @@ fn whole_answers_are_read_and_return_as_they_came() {
         let response = plugin().decode_response(&context(), &head, &recording.response).expect("an answer").response;
         assert_eq!(response.model, wire["model"], "{}", recording.id);
         assert!(response.created.is_some_and(|seconds| seconds > 1_700_000_000), "{}", recording.id);
-        usage_of(&wire, response.usage, &recording.id);
+        usage_of(&wire, response.usage.clone(), &recording.id);
         let choice = response.choices.into_iter().next().expect("a choice");
         let finish = choice.finish.expect("an end");
         assert_eq!(finish.raw, wire["done_reason"], "{}", recording.id);
@@ -150,10 +150,10 @@ fn streams_are_read_however_they_arrive_and_return_as_they_came() {
             .collect();
         assert_eq!(returned(vec![Part::text(text)]), json!({"role": "assistant", "content": said}), "{}", recording.id);
         let usage = events.iter().find_map(|event| match event {
-            Event::Usage(usage) => Some(*usage),
+            Event::Usage(usage) => Some(usage.clone()),
             _ => None,
         });
-        usage_of(end, usage, &recording.id);
+        usage_of(end, usage.clone(), &recording.id);
         for cut in 0..wire.len() {
             let events = decode(wire[..cut].to_vec(), false);
             assert!(matches!(events.last(), Some(Event::Error(_))), "{} cut at {cut}", recording.id);

@@ -68,6 +68,8 @@ fn chat_route() -> Route {
         stream_texts: stream_texts(),
         stream_framing: Framing::Sse,
         continuation: None,
+        headers: Vec::new(),
+        extra: Vec::new(),
     }
 }
 
@@ -91,6 +93,8 @@ fn models_route() -> Route {
         stream_texts: TextMap::plain(),
         stream_framing: Framing::Json,
         continuation: None,
+        headers: Vec::new(),
+        extra: Vec::new(),
     }
 }
 

@@ -50,7 +50,7 @@ fn recordings() -> Option<Vec<Recording>> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 fn reply(route: &str) -> Reply {
@@ -92,7 +92,7 @@ impl Told {
     /// for an end that is neither a limit nor a filter.
     fn common(mut self) -> Self {
         if let Some(usage) = &mut self.usage {
-            *usage = Usage { audio_input: 0, audio_output: 0, searches: 0, ..*usage };
+            *usage = Usage { audio_input: 0, audio_output: 0, searches: 0, ..usage.clone() };
         }
         self.finish = self.finish.map(|finish| match finish {
             FinishReason::Length | FinishReason::ContentFilter => finish,
@@ -108,7 +108,7 @@ impl Told {
 
 /// The first answer: the Responses protocol has one.
 fn told_by(response: &Response) -> Told {
-    let mut told = Told { usage: response.usage, ..Told::default() };
+    let mut told = Told { usage: response.usage.clone(), ..Told::default() };
     let choice = response.choices.first().expect("an answer");
     choice.parts.iter().for_each(|part| told.add(&part.content));
     told.finish = choice.finish.as_ref().map(|finish| finish.reason);
@@ -135,7 +135,7 @@ fn told_by_events(events: &[Event]) -> Told {
                 told.calls[open[&delta.at.part].1].2 += &delta.text;
             }
             Event::WholePart(whole) if whole.at.choice == 0 => told.add(&whole.part.content),
-            Event::Usage(usage) => told.usage = Some(*usage),
+            Event::Usage(usage) => told.usage = Some(usage.clone()),
             Event::Finish(finish) if finish.choice == 0 => told.finish = Some(finish.finish.reason),
             Event::Error(_) => told.failed = true,
             _ => {}

@@ -51,7 +51,7 @@ fn recordings(providers: &[&str]) -> Option<Vec<Recording>> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -101,7 +101,7 @@ fn add(choice: &mut Choice, content: &Content) {
 }
 
 fn told_by(response: &Response) -> Told {
-    let mut told = Told { usage: response.usage, ..Told::default() };
+    let mut told = Told { usage: response.usage.clone(), ..Told::default() };
     for choice in &response.choices {
         let entry = told.choices.entry(choice.index).or_default();
         choice.parts.iter().for_each(|part| add(entry, &part.content));
@@ -147,7 +147,7 @@ fn told_by_events(events: &[Event]) -> Told {
             }
             Event::PartEnd(at) => assert!(open.remove(&(at.choice, at.part)).is_some(), "an end without a start"),
             Event::WholePart(whole) => add(told.choices.entry(whole.at.choice).or_default(), &whole.part.content),
-            Event::Usage(usage) => told.usage = Some(*usage),
+            Event::Usage(usage) => told.usage = Some(usage.clone()),
             Event::Finish(finish) => {
                 assert!(!open.keys().any(|(index, _)| *index == finish.choice), "a finish with open parts");
                 told.choices.entry(finish.choice).or_default().finish = Some(finish.finish.clone());

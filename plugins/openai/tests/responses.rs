@@ -54,7 +54,7 @@ fn recordings() -> Option<Vec<Recording>> {
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -103,7 +103,7 @@ fn add_proof(told: &mut Told, proof: &str) {
 }
 
 fn told_by(response: &Response) -> Told {
-    let mut told = Told { usage: response.usage, ..Told::default() };
+    let mut told = Told { usage: response.usage.clone(), ..Told::default() };
     assert_eq!(response.choices.len(), 1);
     response.choices[0].parts.iter().for_each(|part| add(&mut told, &part.content));
     told.finish.clone_from(&response.choices[0].finish);
@@ -142,7 +142,7 @@ fn told_by_events(events: &[Event]) -> Told {
                 assert!(open.is_empty(), "a part within a part");
                 add(&mut told, &whole.part.content);
             }
-            Event::Usage(usage) => told.usage = Some(*usage),
+            Event::Usage(usage) => told.usage = Some(usage.clone()),
             Event::Finish(finish) => {
                 assert!(open.is_empty(), "a finish with open parts");
                 told.finish = Some(finish.finish.clone());

@@ -14,7 +14,7 @@ use serde_json::Value;
 const MOST_DIALECT_STATE: usize = 1 << 20;
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 fn reply() -> Reply {
@@ -123,7 +123,7 @@ fn join(events: &[Event]) -> Joined {
                 other => panic!("{other:?}"),
             },
             Event::Finish(finish) => joined.finish = Some(finish.finish.reason),
-            Event::Usage(usage) => joined.usage = Some(*usage),
+            Event::Usage(usage) => joined.usage = Some(usage.clone()),
             Event::Error(failure) => panic!("{failure:?}"),
             _ => {}
         }

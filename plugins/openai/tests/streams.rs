@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 /// Cuts a text at character boundaries; the shares say where.
@@ -74,7 +74,7 @@ fn join(events: &[Event]) -> Joined {
             Event::Signature(delta) => joined.signature += &delta.text,
             Event::ToolArguments(delta) => joined.calls[kinds[&delta.at.part].1 - 1].2 += &delta.text,
             Event::Finish(finish) => joined.finish = Some(finish.finish.reason),
-            Event::Usage(usage) => joined.usage = Some(*usage),
+            Event::Usage(usage) => joined.usage = Some(usage.clone()),
             Event::Error(failure) => panic!("{failure:?}"),
             _ => {}
         }

@@ -27,7 +27,7 @@ fn usage_costs_what_was_charged() {
     let models = OpenRouter::manifest().models;
     let path = std::path::Path::new(&folder).join("openrouter.jsonl");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let context = Context { now: 0, seed: 0, request_id: String::new(), development: false };
+    let context = Context { now: 0, seed: 0, request_id: String::new(), development: false, extra: Vec::new() };
     let (mut written, mut read) = (0, 0);
     for line in text.lines() {
         let recording: Value = serde_json::from_str(line).expect("a recording");

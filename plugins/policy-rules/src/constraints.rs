@@ -124,6 +124,7 @@ impl Narrowing {
             max_output_tokens: self.max_output_tokens,
             guards: self.guards.into_iter().collect(),
             tags: self.tags.into_iter().map(|(name, value)| Pair { name, value }).collect(),
+            extra: Vec::new(),
         })
     }
 }

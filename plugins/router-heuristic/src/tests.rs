@@ -37,6 +37,7 @@ fn candidate() -> Candidate {
         in_flight: 0,
         breaker: Breaker::Closed,
         cooling: 0,
+        extra: Vec::new(),
     }
 }
 

@@ -306,6 +306,7 @@ fn model(entry: &Entry) -> Model {
         id: entry.id.to_owned(),
         aliases: list(entry.aliases),
         synonyms: Vec::new(),
+        extra: Vec::new(),
         operations: list(&["chat", crate::COUNT]),
         context: entry.context,
         max_output: entry.max_output,
@@ -321,6 +322,8 @@ fn price(dated: &Dated) -> Price {
         source: PRICING.to_owned(),
         rates: rates(dated.base),
         tiers: dated.above.iter().map(|&(above, long)| Tier { above, rates: rates(long) }).collect(),
+        units: Vec::new(),
+        services: Vec::new(),
     }
 }
 

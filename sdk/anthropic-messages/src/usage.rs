@@ -63,6 +63,16 @@ impl WireUsage {
         {
             set(&mut usage.searches, tools.web_search_requests);
         }
+        usage.service_tier = self.service_tier().or(usage.service_tier.take());
+    }
+
+    /// What prices go by: the tier, the place of inference and the speed
+    /// (<https://platform.claude.com/docs/en/about-claude/pricing>, "Data residency pricing", "Fast mode pricing").
+    fn service_tier(&self) -> Option<String> {
+        let named = |field: &&Field| matches!(field.name.as_str(), "service_tier" | "inference_geo" | "speed");
+        let words: Vec<String> =
+            self.extra.iter().filter(named).filter_map(|field| serde_json::from_str(&field.value).ok()).collect();
+        Usage::service_tier_of(words.iter().map(String::as_str))
     }
 
     /// Members without a place in the IR.
@@ -133,6 +143,16 @@ mod tests {
             &mut usage,
         );
         assert_eq!((usage.input, usage.cache_write_short, usage.cache_write_long, usage.cache_read), (3, 7, 0, 5));
+    }
+
+    #[test]
+    fn what_prices_go_by_is_one_word() {
+        let mut usage = Usage::default();
+        read(r#"{"service_tier":"standard","inference_geo":"not_available","speed":null}"#, &mut usage);
+        assert_eq!(usage.service_tier, None);
+        read(r#"{"service_tier":"priority","inference_geo":"us"}"#, &mut usage);
+        read(r#"{"output_tokens":1}"#, &mut usage);
+        assert_eq!(usage.service_tier.as_deref(), Some("priority+us"));
     }
 
     #[test]

@@ -52,10 +52,10 @@ impl Vector {
     pub fn parameter<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         let value = match self.input.get(name) {
             Some(Value::Array(texts)) if name == "texts" => packed(texts),
-            Some(value) => completed(name, textual(name, value.clone())),
+            Some(value) => filled(completed(name, textual(name, value.clone()))),
             None => match name {
                 "context" => {
-                    json!({"now": 1_700_000_000_000_u64, "seed": 7, "request_id": "req-golden", "development": true})
+                    json!({"now": 1_700_000_000_000_u64, "seed": 7, "request_id": "req-golden", "development": true, "extra": []})
                 }
                 "state" => json!([]),
                 "last" => json!(true),
@@ -150,6 +150,27 @@ fn completed(name: &str, mut value: Value) -> Value {
     value
 }
 
+/// Lists that a vector need not show where they are empty.
+const MAY_BE_EMPTY: &[&str] = &["extra", "headers", "units"];
+
+/// Every record with these lists, which one that has no such list passes over. A variant with a value is an object too, of one member
+/// whose name begins with a capital.
+fn filled(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let variant =
+                members.len() == 1 && members.keys().all(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
+            let mut members: Map<_, _> = members.into_iter().map(|(name, value)| (name, filled(value))).collect();
+            for name in MAY_BE_EMPTY.iter().filter(|_| !variant) {
+                members.entry(*name).or_insert(json!([]));
+            }
+            Value::Object(members)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(filled).collect()),
+        other => other,
+    }
+}
+
 /// Names whose contract type is JSON text, so that a vector may hold the value itself.
 const TEXTUAL: &[&str] = &["arguments", "body", "data", "equals", "logprobs", "parameters", "schema", "value"];
 
@@ -171,7 +192,7 @@ pub fn comparable(value: Value) -> Value {
             members
                 .into_iter()
                 .filter(|(key, value)| !(key == "state" && value.is_array()))
-                .filter(|(key, value)| !(may_be_left_out(key) && value.as_array().is_some_and(Vec::is_empty)))
+                .filter(|(key, value)| !may_be_left_out(key, value))
                 .map(
                     |(key, value)| {
                         if key == "body" { (key, comparable(text_of(value))) } else { (key, comparable(value)) }
@@ -188,9 +209,13 @@ pub fn comparable(value: Value) -> Value {
     }
 }
 
-/// Lists that most answers have empty.
-fn may_be_left_out(name: &str) -> bool {
-    matches!(name, "notes" | "echo")
+/// What most answers have empty.
+fn may_be_left_out(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty() && (MAY_BE_EMPTY.contains(&name) || matches!(name, "notes" | "echo")),
+        Value::Null => matches!(name, "service_tier" | "stated_cost"),
+        _ => false,
+    }
 }
 
 /// An encoded answer of which nothing is noted is its body: a vector shows that.
@@ -262,6 +287,21 @@ mod tests {
         assert_eq!(completed("reply", json!({"provider": "own"})), reply);
         let models = json!([{"operations": ["chat"], "capabilities": ["tools"]}]);
         assert_eq!(completed("models", json!([{"capabilities": ["tools"]}])), models);
+    }
+
+    #[test]
+    fn lists_that_are_empty_need_not_be_shown() {
+        let records = json!({"Deny": {"code": "c"}, "b": [{"x": {"Some": 1}}]});
+        let empty = |mut value: Value| {
+            for name in MAY_BE_EMPTY {
+                value[name] = json!([]);
+            }
+            value
+        };
+        assert_eq!(filled(json!({"Deny": {"code": "c"}})), json!({"Deny": empty(json!({"code": "c"}))}));
+        let inner = empty(json!({"x": {"Some": 1}}));
+        assert_eq!(filled(records), empty(json!({"Deny": empty(json!({"code": "c"})), "b": [inner]})));
+        assert_eq!(filled(json!({"extra": [1]}))["extra"], json!([1]));
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub fn every_recording<P: Provider>(plugin: &P, provider: &str) -> Option<(usize
 }
 
 fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req".into(), development: false, extra: Vec::new() }
 }
 
 /// A plain reading of one whole answer or of all chunks.

@@ -76,7 +76,7 @@
 //!
 //!     fn encode_error(&self, _: &Context, _: &str, failure: &Failure) -> ErrorReply {
 //!         let body = format!(r#"{{"error":{}}}"#, json::quote(&failure.message));
-//!         ErrorReply { status: failure.kind.status(), frames: vec![Frame::data(body.clone())], body }
+//!         ErrorReply { status: failure.kind.status(), headers: Vec::new(), frames: vec![Frame::data(body.clone())], body }
 //!     }
 //!
 //!     fn encode_models(&self, _: &Context, models: &[ModelEntry]) -> Json {

@@ -6,7 +6,7 @@ pub use crate::bindings::shared::portcullis::plugin::chat::{
     CacheMark, Carried, Choice, ChoiceFinish, ChoiceLogprobs, Content, Delta, Event, Finish, FinishReason,
     FunctionTool, JsonSchema, Logprobs, Media, Message, Part, PartKind, PartStart, Position, RawItem, Reasoning,
     ReasoningSettings, Request, Response, ResponseFormat, ResultContent, ResultPart, Role, Sampling, SearchResult,
-    Source, StreamStart, Tool, ToolCall, ToolChoice, ToolResult, Usage, WholePart,
+    Source, StreamStart, Tool, ToolCall, ToolChoice, ToolResult, UnitCount, Usage, WholePart,
 };
 pub use crate::bindings::shared::portcullis::plugin::types::{
     Caller, Condition, Context, Failure, FailureKind, Field, Frame, Json, Note, Pair, Pattern, Pointer, Test,
@@ -205,11 +205,29 @@ impl Default for Usage {
             images: 0,
             searches: 0,
             estimated: false,
+            units: Vec::new(),
+            service_tier: None,
+            stated_cost: None,
         }
     }
 }
 
+impl UnitCount {
+    pub fn new(unit: &str, count: u64) -> Self {
+        UnitCount { unit: unit.to_owned(), count }
+    }
+}
+
 impl Usage {
+    /// For `service_tier`, from all that a provider says of the kind: what every provider calls the usual is left out.
+    pub fn service_tier_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+        const USUAL: &[&str] = &["", "auto", "default", "standard", "on_demand", "global", "not_available"];
+        let mut words: Vec<&str> = words.into_iter().filter(|word| !USUAL.contains(word)).collect();
+        words.sort_unstable();
+        words.dedup();
+        (!words.is_empty()).then(|| words.join("+"))
+    }
+
     /// Every input token, cached or not: what OpenAI calls `prompt_tokens`.
     pub fn total_input(&self) -> u64 {
         self.input + self.cache_read + self.cache_write_short + self.cache_write_long

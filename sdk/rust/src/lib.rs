@@ -12,6 +12,7 @@ pub mod json;
 pub mod logging;
 pub mod manifest;
 pub mod media;
+pub mod money;
 pub mod notes;
 pub mod observer;
 pub mod plugin;

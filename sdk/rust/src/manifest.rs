@@ -13,7 +13,8 @@
 
 pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
     Access, Channel, ChannelEnd, Continuation, Endpoint, FeatureMap, Framing, Location, Manifest, Member, Model,
-    ModelPlace, Need, Price, Quality, Rates, Route, Stages, Suggestion, TextKind, TextMap, Tier, UsageFlag,
+    ModelPlace, Need, Price, Quality, Rates, Route, ServiceRates, Stages, Suggestion, TextKind, TextMap, Tier,
+    UnitRate, UsageFlag,
 };
 use crate::ir::{Condition, Test};
 
@@ -31,6 +32,7 @@ impl Manifest {
             models: Vec::new(),
             stages: Stages::NONE,
             suggestion: None,
+            extra: Vec::new(),
         }
     }
 }
@@ -77,6 +79,8 @@ impl Route {
             stream_texts: TextMap::plain(),
             stream_framing: Framing::Sse,
             continuation: None,
+            headers: Vec::new(),
+            extra: Vec::new(),
         }
     }
 }
@@ -105,6 +109,7 @@ impl Endpoint {
             meter_frames: Vec::new(),
             stream_framing: Framing::Sse,
             inline_media: Vec::new(),
+            extra: Vec::new(),
         }
     }
 }
@@ -166,6 +171,14 @@ impl TextMap {
             channels: Vec::new(),
             terminators: Vec::new(),
         }
+    }
+}
+
+impl Price {
+    /// These rates from a day (`YYYY-MM-DD`) on, read there: a start for struct update syntax.
+    pub fn new(effective: impl Into<String>, source: impl Into<String>, rates: Rates) -> Self {
+        let (effective, source) = (effective.into(), source.into());
+        Price { effective, source, rates, tiers: Vec::new(), units: Vec::new(), services: Vec::new() }
     }
 }
 

@@ -88,6 +88,7 @@ impl Constraints {
             max_output_tokens: None,
             guards: Vec::new(),
             tags: Vec::new(),
+            extra: Vec::new(),
         }
     }
 }

@@ -107,6 +107,8 @@ mod tests {
             refreshed: true,
             rates: CatalogueRates { input: Some(input), ..CatalogueRates::default() },
             tiers: Vec::new(),
+            units: Vec::new(),
+            services: Vec::new(),
         }
     }
 

@@ -72,7 +72,9 @@ fn price(quote: &Quote, before: Option<&Price>, source: &str, effective: Date) -
         let former = before.and_then(|before| before.tiers.iter().find(|former| former.above == tier.above));
         Tier { above: tier.above, rates: self::rates(tier.rates, Some(former.map_or(rates, |former| former.rates))) }
     });
-    Price { effective, source: source.to_owned(), rates, tiers: tiers.collect() }
+    // Of units and service tiers a price file does not speak.
+    let (units, services) = before.map(|before| (before.units.clone(), before.services.clone())).unwrap_or_default();
+    Price { effective, source: source.to_owned(), rates, tiers: tiers.collect(), units, services }
 }
 
 /// What is said over what was, where a rate that was left out and one that says as much are the same.
@@ -107,7 +109,7 @@ mod tests {
     }
 
     fn own(from: &str, rates: Rates) -> Price {
-        Price { effective: day(from), source: "plugin".into(), rates, tiers: Vec::new() }
+        Price::of(day(from), "plugin".into(), rates)
     }
 
     fn quote(from: Option<&str>, rates: Rates) -> Quote {
@@ -121,6 +123,8 @@ mod tests {
             refreshed: *refreshed,
             rates: CatalogueRates::from(*rates),
             tiers: Vec::new(),
+            units: Vec::new(),
+            services: Vec::new(),
         });
         CatalogueEntry {
             plugin: Some("p".into()),

@@ -126,8 +126,7 @@ mod tests {
     #[test]
     fn differences_are_in_dollars() {
         let rates = |input, output| Rates { input: Some(input), output: Some(output), ..Rates::default() };
-        let price =
-            |rates, tiers| Price { effective: parse_day("2026-11-20").unwrap(), source: String::new(), rates, tiers };
+        let price = |rates, tiers| Price { tiers, ..Price::of(parse_day("2026-11-20").unwrap(), String::new(), rates) };
         let before = price(rates(2_500_000, 10_000_000), vec![Tier { above: 5, rates: rates(1, 1) }]);
         let after = price(
             Rates { search: Some(12_000_000), ..rates(2_250_000, 10_000_000) },

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portcullis_core::price::{Price, PriceList, Rates, Tier, format_day, parse_day};
+use portcullis_core::price::{Price, PriceList, Rates, ServiceRates, Tier, UnitRate, format_day, parse_day};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -95,6 +95,11 @@ pub struct CataloguePrice {
     /// The rates of requests whose whole input is longer than `above` tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<CatalogueTier>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<CatalogueUnit>,
+    /// The rates of answers under a service tier of the provider's. Where there are none, the rates above hold for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<CatalogueService>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -102,6 +107,67 @@ pub struct CataloguePrice {
 pub struct CatalogueTier {
     pub above: u64,
     pub rates: CatalogueRates,
+}
+
+/// What is counted neither in tokens nor in pieces: pico-USD for one.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogueUnit {
+    /// `audio-seconds`, `characters`, `pages`, …
+    pub unit: String,
+    pub rate: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogueService {
+    /// As the provider says it: `flex`, `priority`, …
+    pub service_tier: String,
+    pub rates: CatalogueRates,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<CatalogueTier>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<CatalogueUnit>,
+}
+
+impl CatalogueTier {
+    fn of(tier: &Tier) -> Self {
+        CatalogueTier { above: tier.above, rates: tier.rates.into() }
+    }
+
+    fn tier(&self) -> Tier {
+        Tier { above: self.above, rates: self.rates.into() }
+    }
+}
+
+impl CatalogueUnit {
+    fn of(known: &UnitRate) -> Self {
+        CatalogueUnit { unit: known.unit.clone(), rate: known.rate }
+    }
+
+    fn rate(&self) -> UnitRate {
+        UnitRate { unit: self.unit.clone(), rate: self.rate }
+    }
+}
+
+impl CatalogueService {
+    fn of(service: &ServiceRates) -> Self {
+        CatalogueService {
+            service_tier: service.service_tier.clone(),
+            rates: service.rates.into(),
+            tiers: service.tiers.iter().map(CatalogueTier::of).collect(),
+            units: service.units.iter().map(CatalogueUnit::of).collect(),
+        }
+    }
+
+    fn rates(&self) -> ServiceRates {
+        ServiceRates {
+            service_tier: self.service_tier.clone(),
+            rates: self.rates.into(),
+            tiers: self.tiers.iter().map(CatalogueTier::tier).collect(),
+            units: self.units.iter().map(CatalogueUnit::rate).collect(),
+        }
+    }
 }
 
 /// pico-USD per token, which is micro-USD per million tokens: 2.50 USD are 2500000. `image` and `search` are nano-USD a piece.
@@ -199,23 +265,28 @@ impl CataloguePrice {
             effective: parse_day(&self.effective).ok()?,
             source: self.source.clone(),
             rates: self.rates.into(),
-            tiers: self.tiers.iter().map(|tier| Tier { above: tier.above, rates: tier.rates.into() }).collect(),
+            tiers: self.tiers.iter().map(CatalogueTier::tier).collect(),
+            units: self.units.iter().map(CatalogueUnit::rate).collect(),
+            services: self.services.iter().map(CatalogueService::rates).collect(),
         })
+    }
+
+    /// As the file has it.
+    pub fn of(price: &Price) -> Self {
+        CataloguePrice {
+            effective: format_day(price.effective),
+            source: price.source.clone(),
+            refreshed: false,
+            rates: price.rates.into(),
+            tiers: price.tiers.iter().map(CatalogueTier::of).collect(),
+            units: price.units.iter().map(CatalogueUnit::of).collect(),
+            services: price.services.iter().map(CatalogueService::of).collect(),
+        }
     }
 
     /// As the file has it, marked as written by the refresh command.
     pub fn refreshed(price: &Price) -> Self {
-        CataloguePrice {
-            effective: format_day(price.effective),
-            source: price.source.clone(),
-            refreshed: true,
-            rates: price.rates.into(),
-            tiers: price
-                .tiers
-                .iter()
-                .map(|tier| CatalogueTier { above: tier.above, rates: tier.rates.into() })
-                .collect(),
-        }
+        CataloguePrice { refreshed: true, ..Self::of(price) }
     }
 }
 
@@ -252,7 +323,8 @@ mod tests {
 
     fn price(day: &str, input: u64) -> CataloguePrice {
         let rates = CatalogueRates { input: Some(input), output: Some(input), ..CatalogueRates::default() };
-        CataloguePrice { effective: day.into(), source: "here".into(), refreshed: false, rates, tiers: Vec::new() }
+        let price = Price::of(parse_day(day).unwrap(), "here".into(), rates.into());
+        CataloguePrice::of(&price)
     }
 
     #[test]
@@ -304,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let text = r#"{"models":[{"connection":"c","id":"m","aliases":["a"],"synonyms":["s"],"operations":["chat"],"context":1,"max_output":2,"capabilities":["tools"],"quality":{"score":50.0,"source":"me"},"prices":[{"effective":"2026-01-01","source":"x","refreshed":true,"rates":{"input":1,"output":2},"tiers":[{"above":3,"rates":{"search":4}}]}]}]}"#;
+        let text = r#"{"models":[{"connection":"c","id":"m","aliases":["a"],"synonyms":["s"],"operations":["chat"],"context":1,"max_output":2,"capabilities":["tools"],"quality":{"score":50.0,"source":"me"},"prices":[{"effective":"2026-01-01","source":"x","refreshed":true,"rates":{"input":1,"output":2},"tiers":[{"above":3,"rates":{"search":4}}],"units":[{"unit":"pages","rate":5}],"services":[{"service_tier":"flex","rates":{"input":1},"units":[{"unit":"pages","rate":4}]}]}]}]}"#;
         let file = parse(text).unwrap();
         assert_eq!(serde_json::to_string(&file).unwrap(), text);
         let price = file.models[0].prices[0].price().unwrap();

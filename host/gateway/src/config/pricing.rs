@@ -77,6 +77,6 @@ impl PriceConfig {
             image: piece(&self.image)?,
             search: piece(&self.search)?,
         };
-        Ok(Price { effective: day_of(0), source: "operator".to_owned(), rates, tiers: Vec::new() })
+        Ok(Price::of(day_of(0), "operator".to_owned(), rates))
     }
 }

@@ -43,6 +43,19 @@ pub struct ProviderConfig {
     /// compatible servers that refuse the flag.
     #[serde(default = "yes")]
     pub stream_usage: bool,
+    /// What requests are settled by where the provider says itself what it charges: `computed` (default), by the gateway's prices, or
+    /// `stated`, by the provider's word. The receipt shows both.
+    #[serde(default)]
+    pub settle: Settle,
+}
+
+/// By whose account a request is settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Settle {
+    #[default]
+    Computed,
+    Stated,
 }
 
 fn yes() -> bool {

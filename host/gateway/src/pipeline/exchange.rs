@@ -101,6 +101,7 @@ impl Exchange {
             seed: facts.seed,
             request_id: request_id.to_string(),
             development: snapshot.config.server.development,
+            extra: Vec::new(),
         };
         let caller = Arc::new(types::Caller {
             key_id: key.id.to_string(),
@@ -112,7 +113,11 @@ impl Exchange {
             region: None,
         });
         let behalf = Behalf::new(&caller.organisation, &caller.key_id, &context.request_id);
-        let head = dialect::Head { route: route.name.clone(), path, query };
+        let shown = route.headers.iter().flat_map(|name| headers.get_all(name).iter().map(move |value| (name, value)));
+        let shown = shown.filter_map(|(name, value)| {
+            Some(types::Pair { name: name.as_str().to_owned(), value: value.to_str().ok()?.to_owned() })
+        });
+        let head = dialect::Head { route: route.name.clone(), path, query, headers: shown.collect() };
         let constraints = policy::Constraints {
             models: None,
             providers: None,
@@ -121,6 +126,7 @@ impl Exchange {
             max_output_tokens: None,
             guards: Vec::new(),
             tags: Vec::new(),
+            extra: Vec::new(),
         };
         gateway.metrics.begin(facts.stream);
         let trace = Trace::begin(&headers, &snapshot.config.telemetry, gateway.telemetry.is_some());

@@ -10,6 +10,7 @@ use portcullis_runtime::{CallError, Plugin};
 
 use super::Exchange;
 use crate::answer::{self, AnswerBody};
+use crate::endpoint::open_header;
 use crate::media::Kind;
 
 /// Why a request ends before its answer.
@@ -134,8 +135,12 @@ impl Exchange {
         let route = self.route.name.clone();
         let encoded =
             self.call(&plugin, "dialect", |session, context| session.encode_error(context, &route, &stop.failure));
+        let mut headers = Vec::new();
         let (status, body) = match encoded {
-            Ok(reply) => (reply.status, Bytes::from(reply.body)),
+            Ok(reply) => {
+                headers = reply.headers;
+                (reply.status, Bytes::from(reply.body))
+            }
             Err(error) => {
                 let _ = Stop::plugin(&plugin, "dialect", &self.context.request_id, &error);
                 generic(&stop.failure)
@@ -143,6 +148,7 @@ impl Exchange {
         };
         self.release_plugins();
         let mut response = error_answer(stop.status.unwrap_or(status), body, stop.failure.retry_after);
+        of_protocol(&mut response, &headers);
         self.dress(&mut response, None);
         response
     }
@@ -156,11 +162,26 @@ pub(crate) fn wire_error(
 ) -> Response<AnswerBody> {
     let encoded =
         dialect.and_then(|plugin| plugin.session("", "", &context.request_id).encode_error(context, "", failure).ok());
+    let mut headers = Vec::new();
     let (status, body) = match encoded {
-        Some(reply) => (reply.status, Bytes::from(reply.body)),
+        Some(reply) => {
+            headers = reply.headers;
+            (reply.status, Bytes::from(reply.body))
+        }
         None => generic(failure),
     };
-    error_answer(status, body, failure.retry_after)
+    let mut response = error_answer(status, body, failure.retry_after);
+    of_protocol(&mut response, &headers);
+    response
+}
+
+/// Headers that a protocol has for errors; what is there already is the host's.
+fn of_protocol(response: &mut Response<AnswerBody>, headers: &[types::Pair]) {
+    for pair in headers {
+        if let (Ok(name), Ok(value)) = (open_header(&pair.name), HeaderValue::from_str(&pair.value)) {
+            response.headers_mut().entry(name).or_insert(value);
+        }
+    }
 }
 
 /// Where there is no dialect to ask: the shape most clients know.

@@ -1,7 +1,8 @@
 //! Reserving before anything is sent, and ending every reservation: invariants 2 to 4.
 
-use portcullis_core::receipt::CostLine;
-use portcullis_core::{Cost, NanoUsd, Usage};
+use portcullis_core::price::{UnknownPrice as NoPrice, day_of};
+use portcullis_core::receipt::{CostLine, Metering};
+use portcullis_core::{Cost, Metered, NanoUsd, Usage};
 use portcullis_runtime::contract::types;
 use portcullis_store::ledger::LedgerError;
 use portcullis_store::{Reservation, ReserveRequest, Settlement};
@@ -9,7 +10,7 @@ use portcullis_store::{Reservation, ReserveRequest, Settlement};
 use super::record::settled;
 use super::{Exchange, Stop};
 use crate::catalog::{ModelFacts, Offer};
-use crate::config::UnknownPrice;
+use crate::config::{Settle, UnknownPrice};
 
 /// Output tokens assumed at most where neither the request nor the catalogue has a bound.
 const UNBOUNDED_OUTPUT: u64 = 128 << 10;
@@ -19,6 +20,33 @@ pub(super) struct Held {
     /// Gone once it was ended.
     reservation: Option<Reservation>,
     pub worst: Option<NanoUsd>,
+}
+
+/// What an answer costs, and how that is known.
+struct Bill {
+    /// What it is settled by.
+    line: Option<(Cost, CostLine)>,
+    /// Why there is none.
+    unknown: Option<NoPrice>,
+    computed: Option<Cost>,
+    stated: Option<NanoUsd>,
+    /// Settled by the provider's word.
+    by_word: bool,
+}
+
+impl Bill {
+    /// What the receipt says beside usage and cost.
+    fn metering(&self, metered: &Metered) -> Option<Metering> {
+        let told = self.stated.is_some();
+        let metering = Metering {
+            units: metered.units.clone(),
+            service_tier: metered.service_tier.clone(),
+            stated_nano: self.stated,
+            computed_nano: self.computed.map(|cost| cost.total).filter(|_| told),
+            settled_by: told.then(|| if self.by_word { "stated".into() } else { "computed".into() }),
+        };
+        (metering != Metering::default()).then_some(metering)
+    }
 }
 
 /// Output tokens of an attempt at most: every answer that was asked for may be as long as the limit.
@@ -94,36 +122,59 @@ impl Exchange {
         }
     }
 
-    /// What so much usage costs, priced as the model that answered.
-    pub(super) fn cost_of(&self, offer: &Offer, answered: Option<&str>, usage: &Usage) -> Option<Cost> {
+    /// What so much costs, priced as the model that answered.
+    pub(super) fn cost_of(&self, offer: &Offer, answered: Option<&str>, metered: &Metered) -> Option<Cost> {
+        self.bill(offer, answered, metered).line.map(|(cost, _)| cost)
+    }
+
+    /// By the gateway's prices, or by the provider's word where it gave one and the operator goes by it. A word about an answer that was
+    /// not heard to its end is none about all of it, and was left out by [`Self::estimate`].
+    fn bill(&self, offer: &Offer, answered: Option<&str>, metered: &Metered) -> Bill {
         let by_name = answered.and_then(|name| self.snapshot.catalog.answered(&offer.connection, name));
         let facts: &ModelFacts = by_name.as_deref().unwrap_or(&offer.model);
-        facts.prices.in_force(self.context.now).and_then(|price| price.cost(usage)).ok()
+        let now = self.context.now;
+        let priced = facts.prices.in_force(now).and_then(|price| Ok((price.cost_of(metered)?, price)));
+        let computed = priced.as_ref().ok().map(|(cost, _)| *cost);
+        let stated = metered.stated.and_then(|stated| stated.to_nano_rounded_up().ok());
+        let settles = stated.filter(|_| offer.connection.settle == Settle::Stated);
+        let (line, unknown) = match (settles, priced) {
+            (Some(total), _) => {
+                let cost = Cost::stated(total, computed);
+                (Some((cost, CostLine::stated(cost, day_of(now)))), None)
+            }
+            (None, Ok((cost, price))) => (Some((cost, CostLine::new(cost, price, metered.usage.estimated))), None),
+            (None, Err(unknown)) => (None, Some(unknown)),
+        };
+        Bill { line, unknown, computed, stated, by_word: settles.is_some() }
     }
 
     /// Settles an attempt by what was used, priced as the model that answered.
-    pub(super) fn settle(&mut self, held: &mut Held, offer: &Offer, answered: Option<&str>, usage: Usage) {
-        let by_name = answered.and_then(|name| self.snapshot.catalog.answered(&offer.connection, name));
-        let facts: &ModelFacts = by_name.as_deref().unwrap_or(&offer.model);
-        let priced = facts.prices.in_force(self.context.now).and_then(|price| Ok((price.cost(&usage)?, price)));
-        let (cost, line) = match priced {
+    pub(super) fn settle(&mut self, held: &mut Held, offer: &Offer, answered: Option<&str>, metered: Metered) {
+        let bill = self.bill(offer, answered, &metered);
+        if let Some(unknown) = bill.unknown.filter(|_| !self.route.is_free()) {
+            tracing::warn!(
+                request_id = %self.context.request_id,
+                provider = %offer.connection.name,
+                model = answered.unwrap_or(&offer.model.id),
+                %unknown,
+                "the cost is unknown"
+            );
+        }
+        self.record.metering = bill.metering(&metered);
+        let by_word = bill.by_word;
+        let (cost, line) = match bill.line {
             _ if self.route.is_free() => (Some(Cost::FREE), None),
-            Ok((cost, price)) => (Some(cost), Some(CostLine::new(cost, price, usage.estimated))),
-            Err(unknown) => {
-                tracing::warn!(
-                    request_id = %self.context.request_id,
-                    provider = %offer.connection.name,
-                    model = %facts.id,
-                    %unknown,
-                    "the cost is unknown"
-                );
-                (None, None)
-            }
+            Some((cost, line)) => (Some(cost), Some(line)),
+            None => (None, None),
         };
         if let Some(reservation) = held.reservation.take() {
             let ended = match cost {
                 Some(cost) => {
-                    let reason = if usage.estimated { "estimated" } else { "metered" };
+                    let reason = match (by_word, metered.usage.estimated) {
+                        (true, _) => "stated",
+                        (false, true) => "estimated",
+                        (false, false) => "metered",
+                    };
                     self.told(reservation.settle(Settlement { cost, reason }));
                     "settled"
                 }
@@ -137,8 +188,8 @@ impl Exchange {
                 settled(attempt, ended, cost.map(|cost| cost.total));
             }
         }
-        self.spent.used(usage.total());
-        self.record.usage = Some(usage);
+        self.spent.used(metered.usage.total());
+        self.record.metered = Some(metered);
         self.record.cost = line;
     }
 
@@ -171,14 +222,20 @@ impl Exchange {
     }
 
     /// Usage counted from text, where a provider sent none or was not heard to the end.
-    pub(super) fn estimate(&self, known: Option<Usage>, output_bytes: u64) -> Usage {
+    pub(super) fn estimate(&self, known: Option<Metered>, output_bytes: u64) -> Metered {
         // The other operations' answers are no text that is paid for by its length.
         let generates = matches!(&*self.route.operation, "chat" | "completions");
         let output_bytes = if generates { output_bytes } else { 0 };
         let counted = output_bytes.div_ceil(4);
         match known {
-            Some(usage) => Usage { output: usage.output.max(counted), estimated: true, ..usage },
-            None => Usage { input: self.facts.input_tokens, output: counted, estimated: true, ..Usage::default() },
+            Some(Metered { usage, units, service_tier, .. }) => {
+                let usage = Usage { output: usage.output.max(counted), estimated: true, ..usage };
+                Metered { usage, units, service_tier, stated: None }
+            }
+            None => {
+                let input = self.facts.input_tokens;
+                Usage { input, output: counted, estimated: true, ..Usage::default() }.into()
+            }
         }
     }
 }
@@ -210,7 +267,7 @@ mod tests {
             (per_input, per_output, per_thought) in (0..100_000_000_u64, 0..100_000_000_u64, prop::option::of(0..100_000_000_u64)),
         ) {
             let rates = Rates { input: Some(per_input), output: Some(per_output), reasoning: per_thought, ..Rates::default() };
-            let price = Price { effective: date!(2026-01-01), source: "test".to_owned(), rates, tiers: Vec::new() };
+            let price = Price::of(date!(2026-01-01), "test".to_owned(), rates);
             let output = lengths.iter().map(|(length, _)| length).sum();
             let reasoning = lengths.iter().map(|(length, thought)| thought.min(length)).sum();
             let usage = Usage { input, output, reasoning, ..Usage::default() };

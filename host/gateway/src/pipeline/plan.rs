@@ -265,5 +265,6 @@ fn candidate(offer: &Offer, needs: &[String], now: u64) -> router::Candidate {
             Breaker::Open { .. } => router::Breaker::Open,
         },
         cooling: standing.cooling_ms,
+        extra: Vec::new(),
     }
 }

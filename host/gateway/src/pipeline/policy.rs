@@ -24,7 +24,10 @@ impl Exchange {
             match verdict {
                 Verdict::Allow => {}
                 Verdict::Deny(denial) => return Err(denied(denial)),
-                Verdict::Constrain(constraints) => add(&mut self.constraints, constraints),
+                Verdict::Constrain(constraints) => {
+                    refuse_unknown(&constraints)?;
+                    add(&mut self.constraints, constraints);
+                }
             }
         }
         self.check_tools()
@@ -52,6 +55,7 @@ impl Exchange {
                 Verdict::Allow => {}
                 Verdict::Deny(denial) => return Err(denied(denial)),
                 Verdict::Constrain(constraints) => {
+                    refuse_unknown(&constraints)?;
                     if !permits(&constraints, &attempt.provider, &attempt.model, attempt.region.as_deref()) {
                         return Ok(false);
                     }
@@ -82,7 +86,10 @@ impl Exchange {
             });
             match self.verdict(&plugin, answer)? {
                 Some(Verdict::Deny(denial)) => return Err(denied(denial)),
-                Some(Verdict::Constrain(constraints)) => add(&mut self.constraints, constraints),
+                Some(Verdict::Constrain(constraints)) => {
+                    refuse_unknown(&constraints)?;
+                    add(&mut self.constraints, constraints);
+                }
                 Some(Verdict::Allow) | None => {}
             }
         }
@@ -168,6 +175,14 @@ impl Exchange {
             }),
         }
     }
+}
+
+/// No constraint is passed over: this host knows none beyond the contract's own.
+fn refuse_unknown(constraints: &Constraints) -> Result<(), Stop> {
+    let Some(unknown) = constraints.extra.first() else { return Ok(()) };
+    tracing::error!(constraint = %unknown.name, "a policy demands what this gateway cannot enforce");
+    let message = "A policy demands what this gateway cannot enforce.".to_owned();
+    Err(Stop { outcome: "denied", ..Stop::of(types::FailureKind::Permission, "unknown_constraint", message) })
 }
 
 /// Whether constraints leave a target open.
@@ -280,6 +295,7 @@ mod tests {
             max_output_tokens: None,
             guards: Vec::new(),
             tags: Vec::new(),
+            extra: Vec::new(),
         }
     }
 

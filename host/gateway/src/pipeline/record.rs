@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use portcullis_core::receipt::{self, Code, Receipt};
-use portcullis_core::{Name, NanoUsd, Usage};
+use portcullis_core::{Metered, Name, NanoUsd};
 use portcullis_runtime::contract::{chat, guard, types};
 use portcullis_runtime::{CallError, Plugin};
 
@@ -20,7 +20,8 @@ pub(crate) struct Record {
     findings: Vec<receipt::Findings>,
     pub routing: Option<receipt::Routing>,
     pub attempts: Vec<receipt::Attempt>,
-    pub usage: Option<Usage>,
+    pub metered: Option<Metered>,
+    pub metering: Option<receipt::Metering>,
     pub cost: Option<receipt::CostLine>,
     pub notes: Vec<receipt::Note>,
     pub passthrough: bool,
@@ -141,7 +142,7 @@ impl Exchange {
         self.settle_limits();
         let elapsed = self.started.elapsed();
         let total_us = micros(elapsed);
-        let usage = record.usage;
+        let usage = record.metered.map(|metered| metered.usage);
         let receipt = Receipt {
             request_id: self.request_id,
             time_ms: self.context.now,
@@ -164,6 +165,7 @@ impl Exchange {
             attempts: record.attempts,
             usage,
             cost: record.cost,
+            metering: record.metering,
             timings: receipt::Timings {
                 total_us,
                 overhead_us: micros(elapsed.saturating_sub(self.waited)),

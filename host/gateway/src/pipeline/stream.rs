@@ -411,11 +411,12 @@ impl AnswerStream {
     }
 
     fn end_well(&mut self) {
-        let usage = self.told.usage.unwrap_or_else(|| self.exchange.estimate(None, self.told.output_bytes));
+        let usage = self.told.usage.take();
+        let usage = usage.unwrap_or_else(|| self.exchange.estimate(None, self.told.output_bytes));
+        let told = Some(wire_usage(&usage));
         self.settle(usage);
-        let usage = Some(wire_usage(&usage));
         // After the fact: what was sent cannot be withheld, so a denial is recorded and no more.
-        let _ = self.exchange.review_answer(&self.running.policy_view(), usage, None);
+        let _ = self.exchange.review_answer(&self.running.policy_view(), told, None);
         self.finish(Outcome { status: 200, code: "ok", failure: None });
     }
 
@@ -423,12 +424,12 @@ impl AnswerStream {
         if self.ended {
             return;
         }
-        let usage = self.exchange.estimate(self.told.usage, self.told.output_bytes);
+        let usage = self.exchange.estimate(self.told.usage.take(), self.told.output_bytes);
         self.settle(usage);
         self.finish(Outcome { status: 200, code, failure });
     }
 
-    fn settle(&mut self, usage: portcullis_core::Usage) {
+    fn settle(&mut self, usage: portcullis_core::Metered) {
         let model = self.told.model.take();
         if let Some(attempt) = self.exchange.record.attempts.last_mut() {
             attempt.answered_model = model.clone().filter(|model| **model != *self.running.offer.name);

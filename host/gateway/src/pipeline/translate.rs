@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use portcullis_core::Usage;
+use portcullis_core::Metered;
 use portcullis_runtime::contract::chat::Event;
 use portcullis_runtime::contract::types;
 use portcullis_wire::framing::Frame;
@@ -19,7 +19,7 @@ use super::{Exchange, Stop};
 pub(super) struct Told {
     pub id: Option<String>,
     pub model: Option<String>,
-    pub usage: Option<Usage>,
+    pub usage: Option<Metered>,
     /// The provider's own error within the stream.
     pub failure: Option<types::Failure>,
     /// Bytes of generated text, for an estimate.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 use http::Response;
-use portcullis_core::{Cost, Usage};
+use portcullis_core::{Cost, Metered};
 use portcullis_runtime::contract::{chat, guard, provider, types};
 
 use super::account::When;
@@ -22,7 +22,7 @@ use crate::utf8::utf8;
 struct Read {
     model: Option<String>,
     id: Option<String>,
-    usage: Option<Usage>,
+    usage: Option<Metered>,
     /// Decoded, where the client's format is another.
     response: Option<chat::Response>,
 }
@@ -141,7 +141,7 @@ impl Exchange {
     }
 
     fn settle_whole(&mut self, running: &mut Running, read: &Read, length: u64) {
-        let usage = read.usage.unwrap_or_else(|| self.estimate(None, length));
+        let usage = read.usage.clone().unwrap_or_else(|| self.estimate(None, length));
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.answered_model = read.model.clone().filter(|model| **model != *running.offer.name);
             attempt.upstream_id = read.id.clone();
@@ -157,7 +157,7 @@ impl Exchange {
             None => body,
         };
         let body = self.guard_document(guard::Direction::Answer, &body)?.unwrap_or(body);
-        let usage = self.record.usage.as_ref().map(wire_usage);
+        let usage = self.record.metered.as_ref().map(wire_usage);
         self.review_answer(&running.policy_view(), usage, read.response.as_ref())?;
         Ok(body)
     }

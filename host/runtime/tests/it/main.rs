@@ -3,6 +3,7 @@
 mod cache;
 mod calls;
 mod checks;
+mod frozen;
 mod leaks;
 mod quarantine;
 mod support;

@@ -31,6 +31,15 @@ impl Guest {
         Guest(built("guest_guard")).mark("access", "write")
     }
 
+    /// Every role of contract 0.1.0.
+    pub fn frozen() -> Guest {
+        Guest(built("guest_frozen"))
+    }
+
+    pub fn of(component: &[u8]) -> Guest {
+        Guest(component.to_vec())
+    }
+
     pub fn wasi() -> Guest {
         Guest(built("guest_wasi"))
     }
@@ -100,7 +109,7 @@ fn built(example: &str) -> Vec<u8> {
             .expect("cargo runs");
         assert!(status.success(), "the guests do not build");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        ["guest_policy", "guest_guard", "guest_wasi"]
+        ["guest_policy", "guest_guard", "guest_wasi", "guest_frozen"]
             .into_iter()
             .map(|name| {
                 let path = target.join(format!("wasm32-unknown-unknown/plugin/examples/{name}.wasm"));
@@ -240,7 +249,7 @@ impl Drop for Served {
 }
 
 pub fn context() -> Context {
-    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: true }
+    Context { now: 1_700_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: true, extra: Vec::new() }
 }
 
 pub fn caller(key: &str) -> Caller {

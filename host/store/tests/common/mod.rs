@@ -47,6 +47,8 @@ pub fn price() -> Price {
         source: "test".into(),
         rates: Rates { input: Some(150_000), output: Some(600_000), ..Rates::default() },
         tiers: vec![],
+        units: vec![],
+        services: vec![],
     }
 }
 
@@ -82,6 +84,7 @@ pub fn receipt(request_id: RequestId, key_id: KeyId, organisation: OrganisationI
         }],
         usage: Some(usage),
         cost: Some(CostLine::new(price.cost(&usage).unwrap(), &price, false)),
+        metering: None,
         timings: Timings { total_us: 3_000, overhead_us: 100, first_byte_us: Some(900) },
         notes: vec![],
         outcome: Outcome { status: 200, code: "ok".into(), failure: None, reason: None, finish_reasons: vec![] },

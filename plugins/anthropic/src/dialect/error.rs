@@ -8,7 +8,12 @@ const TOO_LONG: &str = "prompt is too long";
 
 pub fn encode(context: &Context, failure: &Failure) -> ErrorReply {
     let body = body(context, failure);
-    ErrorReply { status: kind(failure.kind).0, frames: vec![Frame::named("error", body.clone())], body }
+    ErrorReply {
+        status: kind(failure.kind).0,
+        headers: Vec::new(),
+        frames: vec![Frame::named("error", body.clone())],
+        body,
+    }
 }
 
 /// The same error as a frame within a stream.

@@ -95,7 +95,8 @@ mod tests {
     use super::*;
 
     fn decoded(status: u16, headers: &[(&str, &str)], body: &str) -> Failure {
-        let context = Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false };
+        let context =
+            Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false, extra: Vec::new() };
         let headers = headers.iter().map(|(name, value)| Pair::new(*name, *value)).collect();
         decode(&context, &AnswerHead { endpoint: "chat".to_owned(), status, headers }, body)
     }

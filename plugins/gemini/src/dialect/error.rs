@@ -5,7 +5,7 @@ use portcullis_plugin::prelude::*;
 
 pub fn encode(failure: &Failure) -> ErrorReply {
     let body = body(failure);
-    ErrorReply { status: kind(failure.kind).0, frames: vec![Frame::data(body.clone())], body }
+    ErrorReply { status: kind(failure.kind).0, headers: Vec::new(), frames: vec![Frame::data(body.clone())], body }
 }
 
 /// The same error in a chunk's place, where the official SDKs look for it.

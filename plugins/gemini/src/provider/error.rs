@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        Context { now: 1_700_000_000_000, seed: 0, request_id: String::new(), development: false }
+        Context { now: 1_700_000_000_000, seed: 0, request_id: String::new(), development: false, extra: Vec::new() }
     }
 
     fn head(status: u16, retry: Option<&str>) -> AnswerHead {

@@ -87,7 +87,7 @@ fn answer(metered: &mut Metered, wire: WireAnswer) {
     }
     metered.id = metered.id.take().or(wire.response_id);
     metered.model = metered.model.take().or(wire.model_version);
-    let searched = metered.usage.map_or(0, |usage| usage.searches);
+    let searched = metered.usage.as_ref().map_or(0, |usage| usage.searches);
     if let Some(counted) = wire.usage_metadata.as_deref().and_then(usage::decode) {
         metered.usage = Some(Usage { searches: searched, ..counted });
     }

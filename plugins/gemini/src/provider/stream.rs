@@ -96,11 +96,11 @@ impl Decoder<'_> {
                 self.events.push(Event::Extra(Field::new(usage::EXTRA, metadata.get())));
             }
         }
-        if let Some(counted) = self.state.usage {
+        if let Some(counted) = self.state.usage.clone() {
             let searches = self.state.choices.iter().map(|choice| choice.searches).sum();
             if wire.usage.is_some() || searches != counted.searches {
                 let counted = Usage { searches, ..counted };
-                self.state.usage = Some(counted);
+                self.state.usage = Some(counted.clone());
                 self.events.push(Event::Usage(counted));
             }
         }

@@ -27,7 +27,7 @@ fn shape(kind: FailureKind) -> (u16, &'static str, Option<&'static str>) {
 pub fn encode(failure: &Failure) -> ErrorReply {
     let (status, ..) = shape(failure.kind);
     let body = document(failure);
-    ErrorReply { status, frames: vec![Frame::data(body.clone())], body }
+    ErrorReply { status, headers: Vec::new(), frames: vec![Frame::data(body.clone())], body }
 }
 
 /// The error object; within a stream it is a frame's whole data, which the official clients raise as an `APIError`.

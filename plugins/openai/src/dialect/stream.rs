@@ -135,7 +135,7 @@ impl Encoder<'_> {
 
     fn start(&mut self, start: &StreamStart) {
         self.state.format.clone_from(&start.format);
-        self.state.usage = start.usage;
+        self.state.usage.clone_from(&start.usage);
         let mut writer = Writer::with_capacity(160);
         writer.begin_object();
         writer.member_string("id", &answer_id(self.context, &start.id));
@@ -178,7 +178,7 @@ impl Encoder<'_> {
                 id: String::new(),
                 model: String::new(),
                 created: None,
-                usage: self.state.usage,
+                usage: self.state.usage.clone(),
                 extra: Vec::new(),
             });
         }
@@ -463,7 +463,7 @@ impl Encoder<'_> {
     }
 
     fn end(&mut self) {
-        if let Some(counted) = self.state.usage.filter(|_| self.reply.stream_usage) {
+        if let Some(counted) = self.state.usage.clone().filter(|_| self.reply.stream_usage) {
             let mut writer = self.begin();
             writer.end_array();
             self.write_members(&mut writer);

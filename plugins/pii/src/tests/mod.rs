@@ -15,7 +15,7 @@ pub fn guard(configuration: Value) -> Pii {
 }
 
 pub fn context() -> Context {
-    Context { now: 0, seed: 0, request_id: String::new(), development: true }
+    Context { now: 0, seed: 0, request_id: String::new(), development: true, extra: Vec::new() }
 }
 
 pub fn text(content: &str, released: usize, open: bool) -> Text<'_> {

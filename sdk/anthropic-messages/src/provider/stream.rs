@@ -142,7 +142,7 @@ fn message_start(state: &mut State, message: WireMessage, events: &mut Vec<Event
     let usage = message.usage.map(|wire| {
         wire.merge_into(&mut state.usage);
         wire.into_extra(&mut extra);
-        state.usage
+        state.usage.clone()
     });
     events.push(Event::Start(StreamStart {
         format: FORMAT.to_owned(),
@@ -159,7 +159,7 @@ fn message_delta(state: &mut State, wire: WireFrame, events: &mut Vec<Event>) {
     if let Some(usage) = wire.usage {
         usage.merge_into(&mut state.usage);
         usage.into_extra(&mut extra);
-        events.push(Event::Usage(state.usage));
+        events.push(Event::Usage(state.usage.clone()));
     }
     let delta = wire.delta.unwrap_or_default();
     extra.extend(delta.extra);

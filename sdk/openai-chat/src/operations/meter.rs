@@ -158,23 +158,26 @@ mod tests {
 
     #[test]
     fn each_operation_counts_in_its_own_words() {
-        let plain = Usage::default();
+        let plain = Usage::default;
         let embeddings = r#"{"object":"list","data":[{"embedding":"AAA="}],"model":"m","usage":{"prompt_tokens":8,"total_tokens":8}}"#;
-        assert_eq!(usage("embeddings", &[embeddings]), Usage { input: 8, ..plain });
+        assert_eq!(usage("embeddings", &[embeddings]), Usage { input: 8, ..plain() });
         let image = r#"{"created":1,"data":[{"b64_json":"AA=="}],"usage":{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}}"#;
-        assert_eq!(usage("images", &[image]), Usage { input: 50, output: 4160, ..plain });
-        assert_eq!(usage("image-edits", &[r#"{"data":[{"url":"u"},{"url":"v"}]}"#]), Usage { images: 2, ..plain });
+        assert_eq!(usage("images", &[image]), Usage { input: 50, output: 4160, ..plain() });
+        assert_eq!(usage("image-edits", &[r#"{"data":[{"url":"u"},{"url":"v"}]}"#]), Usage { images: 2, ..plain() });
         let heard = r#"{"text":"hi","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":4,"audio_tokens":10},"output_tokens":5,"total_tokens":19}}"#;
-        assert_eq!(usage("transcriptions", &[heard]), Usage { input: 14, audio_input: 10, output: 5, ..plain });
+        assert_eq!(usage("transcriptions", &[heard]), Usage { input: 14, audio_input: 10, output: 5, ..plain() });
         let timed = r#"{"text":"hi","usage":{"type":"duration","seconds":27.01}}"#;
-        assert_eq!(usage("transcriptions", &[timed]), Usage { input: 271, audio_input: 271, ..plain });
+        assert_eq!(usage("transcriptions", &[timed]), Usage { input: 271, audio_input: 271, ..plain() });
         let verbose = r#"{"task":"transcribe","duration":"2.5","text":"hi"}"#;
-        assert_eq!(usage("translations", &[verbose]), Usage { input: 25, audio_input: 25, ..plain });
+        assert_eq!(usage("translations", &[verbose]), Usage { input: 25, audio_input: 25, ..plain() });
         let beside = r#"{"text":"hi","usage":{"prompt_audio_seconds":3,"prompt_tokens":4,"completion_tokens":5,"total_tokens":12}}"#;
-        assert_eq!(usage("transcriptions", &[beside]), Usage { input: 34, audio_input: 30, output: 5, ..plain });
+        assert_eq!(usage("transcriptions", &[beside]), Usage { input: 34, audio_input: 30, output: 5, ..plain() });
         let units = r#"{"id":"r","results":[],"meta":{"billed_units":{"search_units":2}}}"#;
-        assert_eq!(usage("rerank", &[units]), Usage { searches: 2, ..plain });
-        assert_eq!(usage("rerank", &[r#"{"results":[],"usage":{"total_tokens":815}}"#]), Usage { input: 815, ..plain });
+        assert_eq!(usage("rerank", &[units]), Usage { searches: 2, ..plain() });
+        assert_eq!(
+            usage("rerank", &[r#"{"results":[],"usage":{"total_tokens":815}}"#]),
+            Usage { input: 815, ..plain() }
+        );
     }
 
     #[test]

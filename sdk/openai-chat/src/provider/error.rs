@@ -87,7 +87,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn wait(headers: &[(&str, &str)], body: &str) -> Option<u64> {
-        let context = Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false };
+        let context =
+            Context { now: 784_111_777_000, seed: 0, request_id: String::new(), development: false, extra: Vec::new() };
         let headers = headers.iter().map(|(name, value)| Pair::new(*name, *value)).collect();
         decode(&context, &AnswerHead { endpoint: "chat".to_owned(), status: 429, headers }, body).retry_after
     }

@@ -1,7 +1,7 @@
 //! What the ledger needs of an answer that is passed through: read from a whole body or from a stream's selected frames, without
 //! building anything else.
 
-use portcullis_plugin::ir::{Failure, Frame};
+use portcullis_plugin::ir::{Failure, Frame, Usage};
 use portcullis_plugin::json;
 use portcullis_plugin::provider::Metered;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ struct Document {
     choices: Option<Vec<ChoiceEnd>>,
     error: Option<WireError>,
     x_groq: Option<Groq>,
+    service_tier: Option<String>,
 }
 
 /// See [`groq_usage`](super::response::groq_usage).
@@ -67,7 +68,8 @@ fn take(metered: &mut Metered, document: Document) {
     }
     let of_groq = document.x_groq.and_then(|groq| groq.usage);
     if let Some(usage) = document.usage.or(of_groq) {
-        metered.usage = Some(usage.count());
+        let service_tier = Usage::service_tier_of(document.service_tier.as_deref());
+        metered.usage = Some(Usage { service_tier, ..usage.count() });
     }
     let ends = document.choices.unwrap_or_default().into_iter().filter_map(|choice| choice.finish_reason);
     metered.finishes.extend(ends.map(|word| finish(&word, false)));

@@ -1,6 +1,6 @@
 //! Whole answers to the internal representation.
 
-use portcullis_plugin::ir::{Choice, Content, Context, Failure, Field, Part, Reasoning, Response};
+use portcullis_plugin::ir::{Choice, Content, Context, Failure, Field, Part, Reasoning, Response, Usage};
 use portcullis_plugin::json;
 use serde_json::value::RawValue;
 
@@ -32,7 +32,9 @@ pub fn decode_for(compat: &Compat, context: &Context, body: &str) -> Result<Resp
         id: wire.id.unwrap_or_default(),
         created: wire.created.map(|seconds| seconds as u64),
         choices: choices.collect::<Result<_, _>>()?,
-        usage: usage.as_ref().map(|usage| usage.count_for(compat, &model)),
+        usage: usage
+            .as_ref()
+            .map(|usage| Usage { service_tier: service_tier(&wire.extra), ..usage.count_for(compat, &model) }),
         model,
         extra: wire.extra,
     };
@@ -86,6 +88,11 @@ fn split_thinking(parts: Vec<Part>) -> Vec<Part> {
         }));
     }
     split
+}
+
+/// What the usage's rates go by, of an answer's or chunk's own members.
+pub fn service_tier(fields: &[Field]) -> Option<String> {
+    Usage::service_tier_of(json::field::<String>(fields, "service_tier").as_deref())
 }
 
 /// Groq tells the usage of a stream in a member of its own, `x_groq`, and sometimes there alone (recordings).

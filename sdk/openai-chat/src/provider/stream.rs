@@ -6,12 +6,12 @@
 
 use portcullis_plugin::ir::{
     Carried, ChoiceFinish, ChoiceLogprobs, Content as Ir, Context, Delta, Event, Failure, Field, Frame, Part, PartKind,
-    PartStart, Position, RawItem, Reasoning, StreamStart, WholePart,
+    PartStart, Position, RawItem, Reasoning, StreamStart, Usage, WholePart,
 };
 use portcullis_plugin::json;
 use serde::{Deserialize, Serialize};
 
-use super::response::{groq_usage, raw};
+use super::response::{groq_usage, raw, service_tier};
 use super::think::{Piece, Think};
 use super::{call_id, finish, tidy};
 use crate::compat::Compat;
@@ -125,6 +125,7 @@ impl Decoder<'_> {
         let usage = chunk.usage.take().or_else(|| groq_usage(&chunk.extra));
         let counted =
             usage.as_ref().map(|usage| usage.count_for(self.compat, chunk.model.as_deref().unwrap_or_default()));
+        let service_tier = service_tier(&chunk.extra);
         tidy::answer(&mut chunk.extra);
         // Azure tells what its filter made of the prompt before the answer has an id (recordings).
         let unborn = chunk.id.as_deref().is_none_or(str::is_empty) && chunk.choices.as_ref().is_none_or(Vec::is_empty);
@@ -158,7 +159,7 @@ impl Decoder<'_> {
         }
         if let (Some(usage), Some(counted)) = (usage, counted) {
             self.events.extend(usage.told_cost().map(Event::Extra));
-            self.events.push(Event::Usage(counted));
+            self.events.push(Event::Usage(Usage { service_tier, ..counted }));
         }
         error.map_or(Ok(()), Err)
     }

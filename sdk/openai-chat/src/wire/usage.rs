@@ -3,6 +3,7 @@
 
 use portcullis_plugin::ir::{Field, Usage};
 use portcullis_plugin::json::Writer;
+use portcullis_plugin::money::pico_usd;
 use serde::Deserialize;
 
 use crate::compat::Compat;
@@ -67,6 +68,13 @@ impl WireUsage {
         Some(Field::new("provider_cost", usd))
     }
 
+    /// The same in pico-USD, of which a tick has a hundred.
+    fn stated_cost(&self) -> Option<u64> {
+        let total = self.cost.as_ref().map(|cost| cost.get("total_cost").unwrap_or(cost));
+        let usd = total.filter(|cost| cost.is_number()).and_then(|cost| pico_usd(&cost.to_string()));
+        usd.or_else(|| self.cost_in_usd_ticks?.checked_mul(100))
+    }
+
     /// Each token once.
     pub fn count(&self) -> Usage {
         self.counted(false)
@@ -112,6 +120,7 @@ impl WireUsage {
                 .num_search_queries
                 .or(self.num_sources_used)
                 .unwrap_or(u64::from(self.search_context_size.is_some())),
+            stated_cost: self.stated_cost(),
             ..Usage::default()
         }
     }
@@ -193,6 +202,11 @@ mod tests {
         for (ticks, usd) in [(37_756_000_u64, "0.0037756"), (20_000_000_000, "2"), (0, "0"), (1, "0.0000000001")] {
             assert_eq!(told(&format!(r#"{{"cost_in_usd_ticks":{ticks}}}"#)).as_deref(), Some(usd));
         }
+        let stated = |json: &str| count(json).stated_cost;
+        assert_eq!(stated(r#"{"cost":0.0015}"#), Some(1_500_000_000));
+        assert_eq!(stated(r#"{"cost":{"request_cost":0.006,"total_cost":0.0061}}"#), Some(6_100_000_000));
+        assert_eq!(stated(r#"{"cost_in_usd_ticks":37756000}"#), Some(3_775_600_000));
+        assert_eq!((stated(r#"{"cost":"1"}"#), stated("{}")), (None, None));
         assert_eq!(told(r#"{"cost":null}"#), None);
         assert_eq!(told(r#"{"cost":{"other":1}}"#), None);
     }

@@ -209,6 +209,7 @@ mod tests {
             capabilities: vec!["tools".to_owned(), "vision".to_owned()],
             input_price: Some(2_500_000),
             output_price: None,
+            extra: Vec::new(),
         };
         let expected = r#"{"context_length":128000,"max_output_tokens":null,"capabilities":["tools","vision"],"operations":["chat"],"pricing":{"input":"0.0000025"}}"#;
         assert_eq!(object(|writer| entry.write_details(writer, "capabilities")), expected);

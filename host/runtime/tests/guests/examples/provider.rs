@@ -46,6 +46,7 @@ impl Plugin for Orrery {
             id: "armillary".to_owned(),
             aliases: list(&["armillary-2"]),
             synonyms: Vec::new(),
+            extra: Vec::new(),
             operations: list(&["chat"]),
             context: 8192,
             max_output: 1024,
@@ -56,6 +57,8 @@ impl Plugin for Orrery {
                 source: "made up".to_owned(),
                 rates: Rates::tokens(3_000_000, 7_000_000),
                 tiers: Vec::new(),
+                units: Vec::new(),
+                services: Vec::new(),
             }],
         };
         Manifest {
@@ -210,7 +213,7 @@ impl Provider for Orrery {
             metered.failure = trouble(&line).or(metered.failure.take());
             metered.id = line.reference.or(metered.id.take());
             metered.model = line.engine.or(metered.model.take());
-            metered.usage = line.meter.map(usage).or(metered.usage);
+            metered.usage = line.meter.map(usage).or(metered.usage.take());
             metered.finishes.extend(line.why.map(finish));
         }
         Ok(())

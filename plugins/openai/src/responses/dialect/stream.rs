@@ -133,7 +133,7 @@ impl Encoder<'_> {
         let model = start.map_or("", |start| start.model.as_str());
         self.state.model = if model.is_empty() { self.reply.requested_model.clone() } else { model.to_owned() };
         self.state.format = start.map(|start| start.format.clone()).unwrap_or_default();
-        self.state.usage = start.and_then(|start| start.usage);
+        self.state.usage = start.and_then(|start| start.usage.clone());
         for field in start.filter(|_| self.state.own).map(|start| start.extra.as_slice()).unwrap_or_default() {
             self.extra(field.clone());
         }
@@ -163,7 +163,7 @@ impl Encoder<'_> {
         let mut response = Writer::with_capacity(output.len() + 640);
         let extra = &self.state.extra;
         let extra: Vec<Field> = extra.iter().map(|(name, value)| Field::new(name, value.as_str())).collect();
-        let usage = self.state.usage.filter(|_| with_usage);
+        let usage = self.state.usage.as_ref().filter(|_| with_usage);
         Document {
             id: &self.state.id,
             created: self.state.created,
@@ -172,7 +172,7 @@ impl Encoder<'_> {
             incomplete,
             error,
             output,
-            usage: usage.as_ref(),
+            usage,
             reply: Some(self.reply).filter(|_| with_usage),
             echo: &self.reply.echo,
             extra: &extra,

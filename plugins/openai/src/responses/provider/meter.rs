@@ -1,7 +1,7 @@
 //! What the ledger needs of an answer that is passed through: read from a whole body or from a stream's selected frames, without
 //! building anything else.
 
-use portcullis_plugin::ir::{Failure, Finish, FinishReason, Frame};
+use portcullis_plugin::ir::{Failure, Finish, FinishReason, Frame, Usage};
 use portcullis_plugin::json;
 use portcullis_plugin::provider::Metered;
 use serde::Deserialize;
@@ -32,6 +32,7 @@ struct Reading {
     incomplete_details: Option<Incomplete>,
     error: Option<Box<RawValue>>,
     tool_usage: Option<ToolUsage>,
+    service_tier: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -81,7 +82,9 @@ fn take(metered: &mut Metered, reading: Reading, ends: bool) {
     let output = reading.output.unwrap_or_default();
     let items = || output.iter().map(|item| item.get());
     if let Some(usage) = reading.usage {
-        metered.usage = Some(usage.count(searches(reading.tool_usage.as_ref(), items())));
+        let service_tier = Usage::service_tier_of(reading.service_tier.as_deref());
+        let counted = usage.count(searches(reading.tool_usage.as_ref(), items()));
+        metered.usage = Some(Usage { service_tier, ..counted });
     }
     if !ends {
         return;

@@ -1,6 +1,7 @@
 //! Whole answers to the internal representation.
 
-use portcullis_plugin::ir::{Choice, Content, Failure, Field, Part, Response};
+use portcullis_openai_chat::provider::response::service_tier;
+use portcullis_plugin::ir::{Choice, Content, Failure, Field, Part, Response, Usage};
 use portcullis_plugin::json;
 
 use crate::responses::FORMAT;
@@ -23,6 +24,7 @@ pub fn decode(body: &str) -> Result<Response, Failure> {
     let searched = searches(tool_usage.as_ref(), output.iter().map(|item| item.get()));
     let incomplete = wire.incomplete_details.and_then(|details| details.reason);
     let finish = finish(wire.status.as_deref(), incomplete.as_deref(), calls(&parts), refuses(&parts));
+    let tier = service_tier(&wire.extra);
     let mut extra = wire.extra;
     if finish.is_none() {
         extra.extend(wire.status.map(|status| Field::new("status", json::quote(&status))));
@@ -33,7 +35,7 @@ pub fn decode(body: &str) -> Result<Response, Failure> {
         model: wire.model.unwrap_or_default(),
         created: wire.created_at.map(|seconds| seconds as u64),
         choices: vec![Choice { index: 0, parts, finish, logprobs: None, extra: Vec::new() }],
-        usage: wire.usage.map(|usage| usage.count(searched)),
+        usage: wire.usage.map(|usage| Usage { service_tier: tier, ..usage.count(searched) }),
         extra,
     })
 }

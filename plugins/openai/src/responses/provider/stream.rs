@@ -7,11 +7,13 @@
 
 use portcullis_plugin::ir::{
     Carried, ChoiceFinish, ChoiceLogprobs, Content, Delta, Event, Failure, Field, Frame, Part, PartKind, PartStart,
-    Position, Reasoning, StreamStart, WholePart,
+    Position, Reasoning, StreamStart, Usage, WholePart,
 };
 use portcullis_plugin::json;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use portcullis_openai_chat::provider::response::service_tier;
 
 use super::response::{calls, decode_item, failure, refuses};
 use crate::CUSTOM_TOOL;
@@ -186,7 +188,8 @@ impl Decoder<'_> {
         let Some(usage) = &answer.usage else { return };
         let tool_usage: Option<ToolUsage> = json::field(&answer.extra, "tool_usage");
         let searched = searches(tool_usage.as_ref(), output.iter().map(|item| item.get()));
-        self.events.push(Event::Usage(usage.count(searched)));
+        let service_tier = service_tier(&answer.extra);
+        self.events.push(Event::Usage(Usage { service_tier, ..usage.count(searched) }));
     }
 
     fn complete(&mut self, mut answer: Answer) -> Result<(), Failure> {
