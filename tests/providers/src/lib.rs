@@ -36,7 +36,7 @@ impl Encoder {
 }
 
 fn context() -> Context {
-    Context { now: 1_760_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: false }
+    Context { now: 1_760_000_000_000, seed: 7, request_id: "req-1".to_owned(), development: false, extra: Vec::new() }
 }
 
 /// All of them, with the configuration that most operators have; OpenAI twice, since it has two endpoints.

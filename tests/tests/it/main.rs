@@ -14,6 +14,7 @@ mod http;
 mod keys;
 mod limits;
 mod media;
+mod metering;
 mod newcomer;
 mod observers;
 mod operations;
