@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use portcullis_core::{Clock, SystemClock};
 use portcullis_gateway::config::{Config, StoreConfig};
-use portcullis_gateway::server::{self, Server};
-use portcullis_gateway::{Gateway, Observing, Parts};
+use portcullis_gateway::server::{self, Server, Surface};
+use portcullis_gateway::{Admin, Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
 use portcullis_store::{AccessGuard, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Store};
 
@@ -32,6 +32,8 @@ pub struct Running {
     access: AccessGuard,
     conversations: Conversations,
     server: Server,
+    /// The admin API's own, where the operator wants one.
+    admin: Option<Server>,
     ledger: Ledger,
     checkpoints: Checkpoints,
     observing: Observing,
@@ -50,6 +52,7 @@ impl Running {
         let checkpoints = Checkpoints::start(&store, &config).await.context("signing how far the ledger goes")?;
         let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
+        let administration = config.admin.clone();
         let runtime = runtime(&config)?;
         let directory = config.plugins.directory.clone();
         let settings = plugin_settings(&config);
@@ -63,13 +66,34 @@ impl Running {
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
         let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
         let observing = Observing::start(&gateway);
-        let server = server::serve(Arc::clone(&gateway), address)
+        let admin =
+            administration.enabled.then(|| Admin::new(Arc::clone(&gateway), store.clone(), Arc::clone(&plugins)));
+        let (admin, apart) = match (admin, administration.listen) {
+            (Some(admin), Some(address)) => {
+                let listening = server::serve(Arc::clone(&gateway), Surface::Admin(admin), address).await;
+                (None, Some(listening.with_context(|| format!("admin: cannot listen on {address}"))?))
+            }
+            (admin, _) => (admin, None),
+        };
+        let server = server::serve(Arc::clone(&gateway), Surface::Clients(admin), address)
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         tokio::spawn(trim(Arc::downgrade(&gateway)));
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
         tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
-        Ok(Running { gateway, plugins, store, keys, access, conversations, server, ledger, checkpoints, observing })
+        Ok(Running {
+            gateway,
+            plugins,
+            store,
+            keys,
+            access,
+            conversations,
+            server,
+            admin: apart,
+            ledger,
+            checkpoints,
+            observing,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -99,6 +123,10 @@ impl Running {
     /// Lets requests under way end, then writes what is left. False when some had to be cut.
     pub async fn stop(self, within: Duration) -> bool {
         let drained = self.server.drain(within).await;
+        if let Some(admin) = self.admin {
+            // Nothing that is asked here takes long.
+            admin.drain(within.min(Duration::from_secs(1))).await;
+        }
         self.plugins.shutdown();
         self.observing.stop().await;
         self.gateway.flush_traces().await;

@@ -23,6 +23,8 @@ pub enum AnswerBody {
     Relay(Box<RelayStream>),
     /// Of a request that limits count as under way until its last byte.
     Counted(Box<Counted>),
+    /// The admin API's.
+    Admin(Box<axum::body::Body>),
 }
 
 pub struct Counted {
@@ -51,6 +53,9 @@ impl Body for AnswerBody {
             AnswerBody::Stream(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
             AnswerBody::Relay(stream) => stream.poll_bytes(cx).map(|next| next.map(|bytes| bytes.map(Frame::data))),
             AnswerBody::Counted(counted) => Pin::new(&mut counted.body).poll_frame(cx),
+            AnswerBody::Admin(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|_| AnswerCut("it could not be read to its end"))
+            }
         }
     }
 
@@ -59,6 +64,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Stream(_) | AnswerBody::Relay(_) => false,
             AnswerBody::Counted(counted) => counted.body.is_end_stream(),
+            AnswerBody::Admin(body) => body.is_end_stream(),
         }
     }
 
@@ -67,6 +73,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             AnswerBody::Stream(_) | AnswerBody::Relay(_) => SizeHint::default(),
             AnswerBody::Counted(counted) => counted.body.size_hint(),
+            AnswerBody::Admin(body) => body.size_hint(),
         }
     }
 }

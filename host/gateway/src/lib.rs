@@ -5,6 +5,7 @@
 //! plugins and configuration to its last byte (invariant 8).
 
 mod access;
+mod admin;
 mod answer;
 mod auth;
 mod catalog;
@@ -19,7 +20,6 @@ mod inbound;
 mod kept;
 mod limits;
 mod media;
-#[allow(dead_code, unused_imports, reason = "the admin API shows them")]
 mod metrics;
 mod models;
 mod observing;
@@ -36,6 +36,7 @@ mod upstream;
 mod utf8;
 mod webhook;
 
+pub use admin::Admin;
 pub use catalog::prices_of;
 pub use gateway::{Gateway, Parts, default_config_path};
 pub use observing::Observing;

@@ -11,7 +11,7 @@ mod exposition;
 mod record;
 
 pub(crate) use counts::Counts;
-pub(crate) use exposition::{CONTENT_TYPE, Live, render};
+pub(crate) use exposition::{CONTENT_TYPE, Live, LiveConnection, LivePlugin, render};
 
 use cells::Family;
 use record::{AttemptCells, FindingCells, PluginCells, RequestCells, TotalCells};

@@ -3,5 +3,7 @@
 mod activity;
 mod connection;
 mod listener;
+mod surface;
 
 pub use listener::{Server, serve};
+pub use surface::Surface;

@@ -19,8 +19,9 @@ use crate::inbound::{self, Refusal};
 use crate::limits::{self, Admission, Caller, Denied, Family};
 use crate::pipeline::{Arrival, Unread, denied, serve as run, unread, wire_error};
 use crate::route::{Matched, NoRoute, Route, RouteTable};
+use crate::server::Surface;
 use crate::snapshot::Snapshot;
-use crate::{Gateway, access, auth, client_address, kept, models, receipts};
+use crate::{Admin, Gateway, access, auth, client_address, kept, models, receipts};
 
 /// Longest `x-request-id` of a client that is kept.
 const CORRELATION_BYTES: usize = 128;
@@ -33,14 +34,28 @@ pub(crate) struct Head {
 }
 
 /// Serves one request; whatever goes wrong is an answer too.
-pub(crate) async fn serve(gateway: Arc<Gateway>, request: Request<Incoming>, peer: SocketAddr) -> Response<AnswerBody> {
+pub(crate) async fn serve(
+    gateway: Arc<Gateway>,
+    surface: &Surface,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<AnswerBody> {
     let started = Instant::now();
     let now = gateway.clock.now_ms();
     let request_id = RequestId::new(now, &mut rand::rng());
     let own = HeaderValue::from_str(&request_id.to_string()).unwrap_or(HeaderValue::from_static(""));
     let correlation = correlation(request.headers()).unwrap_or_else(|| own.clone());
-    let head = Head { snapshot: gateway.snapshot(), request_id, now };
-    let mut response = respond(gateway, head, request, peer, correlation.clone(), started).await;
+    let mut response = match surface.admin() {
+        Some(admin) if surface.is_apart() || Admin::covers(request.uri().path()) => {
+            // Boxed, so that clients' requests carry no room for it.
+            let call = admin.call(request, peer, surface.is_apart(), request_id);
+            Box::pin(call).await.map(|body| AnswerBody::Admin(Box::new(body)))
+        }
+        _ => {
+            let head = Head { snapshot: gateway.snapshot(), request_id, now };
+            respond(gateway, head, request, peer, correlation.clone(), started).await
+        }
+    };
     answer::identify(response.headers_mut(), correlation, own);
     response
 }
@@ -65,7 +80,6 @@ async fn respond(
     let key = match access::authenticate(&gateway, &parts.headers, address, now).await {
         Ok(key) => key,
         Err(Unadmitted { failure, code }) => {
-            gateway.metrics.counts.unauthenticated.add(code);
             tracing::info!(request_id = %request_id, %address, code, "a request was not authenticated");
             return head.fail(found.dialect.as_ref(), &failure.into());
         }
@@ -269,7 +283,7 @@ fn correlation(headers: &HeaderMap) -> Option<HeaderValue> {
     theirs.cloned()
 }
 
-fn ready(snapshot: &Snapshot) -> Response<AnswerBody> {
+pub(crate) fn ready(snapshot: &Snapshot) -> Response<AnswerBody> {
     if snapshot.is_ready() {
         answer::json(StatusCode::OK, r#"{"status":"ready"}"#)
     } else {

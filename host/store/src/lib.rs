@@ -23,6 +23,7 @@ pub mod policy;
 mod postgres;
 mod receipt;
 mod replicas;
+mod requests;
 mod rows;
 mod sqlite;
 mod store;
@@ -45,6 +46,7 @@ pub use ledger::{Ledger, LedgerOptions, Reservation, ReserveRequest, Settlement}
 pub use lockout::{AccessCounters, AccessFailure, AccessGuard, FailedAccess, LockoutKind, LockoutRow, LockoutSettings};
 pub use policy::{AccessPolicy, EffectivePolicy, PolicyDenial, PolicyField, PolicyLine, PolicyOrigin};
 pub use replicas::{LEASE, Replica};
+pub use requests::{RequestFilter, RequestRecord};
 pub use rows::{Batch, EndKind, EntryRow, RequestRow};
 pub use store::{ReceiptScope, Store, StoreOptions, Synchronous};
 pub use usage::{UsageFilter, UsageGroup, UsageRow};

@@ -1,6 +1,6 @@
 //! Who used what: sums over the requests table.
 
-use portcullis_core::{KeyId, NanoUsd, OrganisationId, Usage};
+use portcullis_core::{KeyId, NanoUsd, OrganisationId, TeamId, Usage};
 
 use crate::error::StoreError;
 use crate::store::Store;
@@ -14,6 +14,12 @@ pub enum UsageGroup {
     /// The model that answered, else the one asked for.
     Model,
     Key,
+    Organisation,
+    Team,
+    /// `production` or `development`.
+    Environment,
+    /// The end user, as the client names them.
+    User,
 }
 
 /// Which requests to sum. Everything absent matches everything.
@@ -24,9 +30,11 @@ pub struct UsageFilter {
     /// Exclusive.
     pub until_ms: Option<u64>,
     pub organisation: Option<OrganisationId>,
+    pub team: Option<TeamId>,
     pub key: Option<KeyId>,
     pub provider: Option<String>,
     pub model: Option<String>,
+    pub user: Option<String>,
     /// None for one row over all.
     pub groups: Vec<UsageGroup>,
 }
@@ -39,6 +47,10 @@ pub struct UsageRow {
     pub provider: Option<String>,
     pub model: Option<String>,
     pub key: Option<KeyId>,
+    pub organisation: Option<OrganisationId>,
+    pub team: Option<TeamId>,
+    pub environment: Option<String>,
+    pub user: Option<String>,
     pub requests: u64,
     /// Of them, answered with a status of 400 or more.
     pub failed: u64,

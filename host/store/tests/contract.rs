@@ -5,6 +5,7 @@ mod contract {
     pub mod access;
     pub mod identity;
     pub mod keys;
+    pub mod requests;
 }
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use common::*;
 use contract::access::*;
 use contract::identity::*;
 use contract::keys::*;
+use contract::requests::*;
 use portcullis_core::receipt::Tag;
 use portcullis_core::{KeyId, OrganisationId, RequestId, Usage};
 use portcullis_store::backend::Backend;
@@ -76,6 +78,7 @@ contract!(
     writing_again_changes_nothing,
     receipts_have_owners,
     usage_is_summed,
+    requests_are_found,
     the_largest_numbers_are_kept,
     batches_of_any_size_are_whole,
     events_come_back_as_they_were,

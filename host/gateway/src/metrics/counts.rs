@@ -35,8 +35,6 @@ impl ByCode {
 
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Requests that were not authenticated, by why.
-    pub unauthenticated: ByCode,
     /// Calls of the admin API that were refused, by why.
     pub admin_refused: ByCode,
     /// Calls of the admin API.

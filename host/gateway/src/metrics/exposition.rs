@@ -22,6 +22,9 @@ pub(crate) struct Live {
     pub plugins: Vec<LivePlugin>,
     /// Records that the database does not have yet.
     pub ledger_behind: u64,
+    /// By their codes.
+    pub access_failures: Vec<(&'static str, u64)>,
+    pub lockouts: u64,
     pub keys: usize,
     pub ready: bool,
 }
@@ -234,7 +237,6 @@ fn seldom(metrics: &Metrics, families: &mut Vec<Family>) {
     };
     let (accepted, closed) = (counts.accepted.get(), counts.closed.get());
     families.extend([
-        by_code("unauthenticated", "Requests that were not authenticated", "code", counts.unauthenticated.each()),
         by_code("admin_refused", "Calls of the admin API that were refused", "code", counts.admin_refused.each()),
         by_code("config_reloads", "New configurations", "result", counts.reloads.each()),
         by_code("plugin_swaps", "New sets of plugins", "result", counts.swaps.each()),
@@ -273,6 +275,13 @@ fn now(live: &Live, families: &mut Vec<Family>) {
         ];
         plugins.rows.push((Vec::new(), Value::Info(labels)));
     }
+    let mut failures = counter("access_failures", "Accesses that failed, to the gateway and to the admin API");
+    for &(code, count) in &live.access_failures {
+        failures.rows.push((vec![("code", code.to_owned())], Value::Count(count)));
+    }
+    let mut lockouts = counter("lockouts", "Lock-outs begun");
+    lockouts.rows.push((Vec::new(), Value::Count(live.lockouts)));
+    families.extend([failures, lockouts]);
     let mut build = family("build", "This program", MetricType::Info);
     build.rows.push((Vec::new(), Value::Info(vec![("version", env!("CARGO_PKG_VERSION").to_owned())])));
     families.extend([breakers, in_flight, errors, latency, plugins, build]);

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::Surface;
 use super::activity::{Activity, Phase, WatchedStream};
 use crate::Gateway;
 use crate::answer::AnswerBody;
@@ -28,7 +29,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// client closes first and no request meets a closing socket.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-pub(super) async fn run(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr, mut drain: watch::Receiver<bool>) {
+pub(super) async fn run(
+    gateway: Arc<Gateway>,
+    surface: Surface,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut drain: watch::Receiver<bool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "a client's connection went before it began");
         return;
@@ -41,8 +48,9 @@ pub(super) async fn run(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAd
         activity.enter(Phase::Serving);
         let gateway = Arc::clone(&gateway);
         let activity = Arc::clone(&activity);
+        let surface = &surface;
         async move {
-            let answer = service::serve(gateway, request, peer).await;
+            let answer = service::serve(gateway, surface, request, peer).await;
             Ok::<Response<Tracked>, Infallible>(answer.map(|body| Tracked { body, activity }))
         }
     });

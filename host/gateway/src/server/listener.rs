@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::connection;
+use super::{Surface, connection};
 use crate::Gateway;
 
 /// A listening gateway.
@@ -25,13 +25,13 @@ pub struct Server {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> io::Result<Server> {
+pub async fn serve(gateway: Arc<Gateway>, surface: Surface, address: SocketAddr) -> io::Result<Server> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
     let (cut, severed) = watch::channel(false);
     let (alive, ended) = mpsc::channel(1);
-    tokio::spawn(accept(gateway, listener, stopped, severed, alive));
+    tokio::spawn(accept((gateway, surface), listener, stopped, severed, alive));
     Ok(Server { address, stop, ended, cut })
 }
 
@@ -55,13 +55,13 @@ impl Server {
 }
 
 async fn accept(
-    gateway: Arc<Gateway>,
+    serving: (Arc<Gateway>, Surface),
     listener: TcpListener,
     mut stopped: watch::Receiver<bool>,
     severed: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) {
-    let places = Arc::new(Semaphore::new(gateway.snapshot().config.limits.connections));
+    let places = Arc::new(Semaphore::new(serving.0.snapshot().config.limits.connections));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -75,21 +75,21 @@ async fn accept(
                 continue;
             }
         };
-        spawn(&gateway, stream, peer, (stopped.clone(), severed.clone()), (place, alive.clone()));
+        spawn(&serving, stream, peer, (stopped.clone(), severed.clone()), (place, alive.clone()));
     }
 }
 
 fn spawn<T: Send + 'static>(
-    gateway: &Arc<Gateway>,
+    (gateway, surface): &(Arc<Gateway>, Surface),
     stream: TcpStream,
     peer: SocketAddr,
     (stopped, mut severed): (watch::Receiver<bool>, watch::Receiver<bool>),
     held: T,
 ) {
-    let gateway = Arc::clone(gateway);
+    let (gateway, surface) = (Arc::clone(gateway), surface.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = connection::run(gateway, stream, peer, stopped) => {}
+            () = connection::run(gateway, surface, stream, peer, stopped) => {}
             _ = severed.changed() => {}
         }
         drop(held);

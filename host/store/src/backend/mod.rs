@@ -8,6 +8,7 @@ mod conversations;
 mod identity;
 mod keys;
 mod ledger;
+mod requests;
 mod usage;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ pub use conversations::ConversationBackend;
 pub use identity::IdentityBackend;
 pub use keys::{Bounds, KeyBackend, KeyWatch, StoredKey};
 pub use ledger::LedgerBackend;
+pub use requests::RequestBackend;
 pub use usage::UsageBackend;
 
 use crate::error::StoreError;
@@ -36,6 +38,7 @@ pub trait Backend:
     + IdentityBackend
     + KeyBackend
     + LedgerBackend
+    + RequestBackend
     + UsageBackend
 {
 }
@@ -48,6 +51,7 @@ impl<T> Backend for T where
         + IdentityBackend
         + KeyBackend
         + LedgerBackend
+        + RequestBackend
         + UsageBackend
 {
 }

@@ -14,6 +14,7 @@ mod identity;
 mod keys;
 mod ledger;
 mod people;
+mod requests;
 mod row;
 mod session;
 mod usage;

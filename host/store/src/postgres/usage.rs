@@ -1,6 +1,6 @@
 //! Sums over requests in PostgreSQL.
 
-use portcullis_core::{KeyId, Usage};
+use portcullis_core::{KeyId, OrganisationId, TeamId, Usage};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use super::{CALL, Postgres, within};
 use crate::backend::{Answer, UsageBackend};
 use crate::codec::{int, nano, text, uint};
 use crate::error::StoreError;
+use crate::requests::born;
 use crate::usage::{UsageFilter, UsageGroup, UsageRow};
 
 /// Expression and output column. Only these constants become SQL text; values are bound.
@@ -18,6 +19,10 @@ const fn column(group: UsageGroup) -> (&'static str, &'static str) {
         UsageGroup::Provider => ("provider COLLATE \"C\"", "provider_name"),
         UsageGroup::Model => ("coalesce(model, requested_model) COLLATE \"C\"", "model_name"),
         UsageGroup::Key => ("key_id", "key"),
+        UsageGroup::Organisation => ("organisation_id", "organisation"),
+        UsageGroup::Team => ("team_id", "team"),
+        UsageGroup::Environment => ("environment COLLATE \"C\"", "environment_name"),
+        UsageGroup::User => ("end_user COLLATE \"C\"", "user_name"),
     }
 }
 
@@ -72,7 +77,8 @@ impl Postgres {
             " FROM requests WHERE ($1::bigint IS NULL OR time_ms >= $1) AND ($2::bigint IS NULL OR time_ms < $2) \
              AND ($3::uuid IS NULL OR organisation_id = $3) AND ($4::uuid IS NULL OR key_id = $4) \
              AND ($5::text IS NULL OR provider = $5) AND ($6::text IS NULL OR coalesce(model, requested_model) = $6) \
-             AND request_id >= $7 AND request_id <= $8",
+             AND request_id >= $7 AND request_id <= $8 \
+             AND ($9::uuid IS NULL OR team_id = $9) AND ($10::text IS NULL OR end_user = $10)",
         );
         if !groups.is_empty() {
             let places = (1..=groups.len()).map(|place| place.to_string()).collect::<Vec<_>>();
@@ -87,8 +93,10 @@ impl Postgres {
             .bind(filter.key.map(|key| Uuid::from_bytes(*key.as_bytes())))
             .bind(filter.provider.as_deref().map(text))
             .bind(filter.model.as_deref().map(text))
-            .bind(filter.since_ms.map_or(Uuid::nil(), |since| born(since, 0)))
-            .bind(filter.until_ms.map_or(Uuid::max(), |until| born(until, 0xff)))
+            .bind(filter.since_ms.map_or(Uuid::nil(), |since| Uuid::from_bytes(born(since, 0))))
+            .bind(filter.until_ms.map_or(Uuid::max(), |until| Uuid::from_bytes(born(until, 0xff))))
+            .bind(filter.team.map(|team| Uuid::from_bytes(*team.as_bytes())))
+            .bind(filter.user.as_deref().map(text))
             .fetch_all(&mut *session)
             .await?;
         session.done();
@@ -96,29 +104,24 @@ impl Postgres {
     }
 }
 
-/// The first or last id that is born at `ms`, as in SQLite: a span of time is a span of the primary key.
-fn born(ms: u64, rest: u8) -> Uuid {
-    let mut id = [rest; 16];
-    id[..6].copy_from_slice(&ms.min((1 << 48) - 1).to_be_bytes()[2..]);
-    Uuid::from_bytes(id)
-}
-
 fn sum(row: &PgRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> {
     let count = |name: &str| uint(row.try_get(name)?, "sum");
     let name = |group: UsageGroup| -> Result<Option<String>, StoreError> {
         if groups.contains(&group) { Ok(row.try_get(column(group).1)?) } else { Ok(None) }
     };
-    let key = if groups.contains(&UsageGroup::Key) {
-        let key: Uuid = row.try_get(column(UsageGroup::Key).1)?;
-        Some(KeyId::from_bytes(key.into_bytes()))
-    } else {
-        None
+    let bytes = |group: UsageGroup| -> Result<Option<[u8; 16]>, StoreError> {
+        let found: Option<Uuid> = if groups.contains(&group) { row.try_get(column(group).1)? } else { None };
+        Ok(found.map(Uuid::into_bytes))
     };
     Ok(UsageRow {
         day: name(UsageGroup::Day)?,
         provider: name(UsageGroup::Provider)?,
         model: name(UsageGroup::Model)?,
-        key,
+        key: bytes(UsageGroup::Key)?.map(KeyId::from_bytes),
+        organisation: bytes(UsageGroup::Organisation)?.map(OrganisationId::from_bytes),
+        team: bytes(UsageGroup::Team)?.map(TeamId::from_bytes),
+        environment: name(UsageGroup::Environment)?,
+        user: name(UsageGroup::User)?,
         requests: count("requests")?,
         failed: count("failed")?,
         usage: Usage {

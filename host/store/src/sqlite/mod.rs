@@ -9,6 +9,7 @@ mod keys;
 mod ledger;
 mod people;
 mod prepared;
+mod requests;
 mod row;
 mod usage;
 

@@ -1,6 +1,6 @@
 //! Sums over requests in SQLite.
 
-use portcullis_core::{KeyId, Usage};
+use portcullis_core::{KeyId, OrganisationId, TeamId, Usage};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row};
 
@@ -8,6 +8,7 @@ use super::Sqlite;
 use super::codec::{id, int, nano, uint};
 use crate::backend::{Answer, UsageBackend};
 use crate::error::StoreError;
+use crate::requests::born;
 use crate::usage::{UsageFilter, UsageGroup, UsageRow};
 
 /// Expression and output column. Only these constants become SQL text; values are bound.
@@ -17,6 +18,10 @@ const fn column(group: UsageGroup) -> (&'static str, &'static str) {
         UsageGroup::Provider => ("provider", "provider_name"),
         UsageGroup::Model => ("coalesce(model, requested_model)", "model_name"),
         UsageGroup::Key => ("key_id", "key"),
+        UsageGroup::Organisation => ("organisation_id", "organisation"),
+        UsageGroup::Team => ("team_id", "team"),
+        UsageGroup::Environment => ("environment", "environment_name"),
+        UsageGroup::User => ("end_user", "user_name"),
     }
 }
 
@@ -49,7 +54,8 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
     sql.push_str(
         " FROM requests WHERE (?1 IS NULL OR time_ms >= ?1) AND (?2 IS NULL OR time_ms < ?2) \
          AND (?3 IS NULL OR organisation_id = ?3) AND (?4 IS NULL OR key_id = ?4) AND (?5 IS NULL OR provider = ?5) \
-         AND (?6 IS NULL OR coalesce(model, requested_model) = ?6) AND request_id >= ?7 AND request_id <= ?8",
+         AND (?6 IS NULL OR coalesce(model, requested_model) = ?6) AND request_id >= ?7 AND request_id <= ?8 \
+         AND (?9 IS NULL OR team_id = ?9) AND (?10 IS NULL OR end_user = ?10)",
     );
     if !groups.is_empty() {
         let names = groups.iter().map(|&group| column(group).1).collect::<Vec<_>>().join(", ");
@@ -64,17 +70,11 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
         .bind(filter.model.as_deref())
         .bind(filter.since_ms.map_or([0; 16], |since| born(since, 0)).to_vec())
         .bind(filter.until_ms.map_or([0xff; 16], |until| born(until, 0xff)).to_vec())
+        .bind(filter.team.map(|team| team.as_bytes().to_vec()))
+        .bind(filter.user.as_deref())
         .fetch_all(pool)
         .await?;
     rows.iter().map(|row| sums(row, &groups)).collect()
-}
-
-/// The first or last id that is born at `ms`: ids start with 48 bits of their time (UUIDv7, RFC 9562). A span of time then is a
-/// span of the primary key, and needs no index of its own.
-fn born(ms: u64, rest: u8) -> [u8; 16] {
-    let mut id = [rest; 16];
-    id[..6].copy_from_slice(&ms.min((1 << 48) - 1).to_be_bytes()[2..]);
-    id
 }
 
 fn sums(row: &SqliteRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> {
@@ -83,16 +83,19 @@ fn sums(row: &SqliteRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> 
     let text = |group: UsageGroup| -> Result<Option<String>, StoreError> {
         if groups.contains(&group) { Ok(row.try_get(column(group).1)?) } else { Ok(None) }
     };
-    let key = if groups.contains(&UsageGroup::Key) {
-        Some(KeyId::from_bytes(id(row.try_get(column(UsageGroup::Key).1)?, "key id")?))
-    } else {
-        None
+    let bytes = |group: UsageGroup, what| -> Result<Option<[u8; 16]>, StoreError> {
+        let found: Option<&[u8]> = if groups.contains(&group) { row.try_get(column(group).1)? } else { None };
+        found.map(|found| id(found, what)).transpose()
     };
     Ok(UsageRow {
         day: text(UsageGroup::Day)?,
         provider: text(UsageGroup::Provider)?,
         model: text(UsageGroup::Model)?,
-        key,
+        key: bytes(UsageGroup::Key, "key id")?.map(KeyId::from_bytes),
+        organisation: bytes(UsageGroup::Organisation, "organisation id")?.map(OrganisationId::from_bytes),
+        team: bytes(UsageGroup::Team, "team id")?.map(TeamId::from_bytes),
+        environment: text(UsageGroup::Environment)?,
+        user: text(UsageGroup::User)?,
         requests: count("requests")?,
         failed: count("failed")?,
         usage: Usage {

@@ -1,0 +1,164 @@
+//! `/requests`: records to be searched, and receipts.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use portcullis_core::receipt::Tag;
+use portcullis_core::{KeyId, RequestId};
+use portcullis_store::{RequestFilter, RequestRecord};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Api;
+use super::access::Call;
+use super::extract::{Asked, Page, PageQuery, cursor};
+use super::problem::Problem;
+use super::shapes::NameValue;
+use super::usage::Tokens;
+
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Request)]
+struct View {
+    id: String,
+    time_ms: u64,
+    key: String,
+    organisation: String,
+    team: Option<String>,
+    /// `production` or `development`.
+    environment: &'static str,
+    /// The end user, as the client names them.
+    user: Option<String>,
+    requested_model: String,
+    /// Who answered; absent where nobody did.
+    provider: Option<String>,
+    model: Option<String>,
+    /// The HTTP status sent.
+    status: u16,
+    /// `ok`, `denied`, `blocked`, `failed`, `client-gone`, `cut`.
+    outcome: String,
+    tokens: Tokens,
+    /// nano-USD; absent where the price is unknown or nothing was used.
+    cost_nano_usd: Option<u64>,
+    /// From the request's head to its answer's last byte, microseconds.
+    total_us: u64,
+    #[schema(value_type = Vec<NameValue>)]
+    tags: Vec<Tag>,
+}
+
+impl From<RequestRecord> for View {
+    fn from(one: RequestRecord) -> Self {
+        View {
+            id: one.id.to_string(),
+            time_ms: one.time_ms,
+            key: one.key.to_string(),
+            organisation: one.organisation.to_string(),
+            team: one.team.map(|team| team.to_string()),
+            environment: one.environment.as_str(),
+            user: one.user,
+            requested_model: one.requested_model,
+            provider: one.provider,
+            model: one.model,
+            status: one.status,
+            outcome: one.outcome,
+            tokens: one.usage.into(),
+            cost_nano_usd: one.cost.map(|cost| cost.get()),
+            total_us: one.total_us,
+            tags: one.tags,
+        }
+    }
+}
+
+/// A request with its receipt.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestWithReceipt)]
+struct WithReceipt {
+    #[serde(flatten)]
+    request: View,
+    /// Everything that is kept of it, as `GET /v1/receipts/{id}` shows it to its key; null where it has expired.
+    #[schema(value_type = Object)]
+    receipt: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+struct Query {
+    /// Only this organisation's.
+    organisation: Option<String>,
+    /// Only this team's.
+    team: Option<String>,
+    /// Only this key's.
+    #[param(value_type = Option<String>)]
+    key: Option<KeyId>,
+    /// Only this end user's.
+    user: Option<String>,
+    provider: Option<String>,
+    /// The model that answered, else the one asked for.
+    model: Option<String>,
+    /// `ok`, `denied`, `blocked`, `failed`, `client-gone`, `cut`.
+    outcome: Option<String>,
+    /// The lowest HTTP status.
+    status_from: Option<u16>,
+    /// The highest.
+    status_to: Option<u16>,
+    /// `name:value`
+    tag: Option<String>,
+    /// Inclusive.
+    since_ms: Option<u64>,
+    /// Exclusive.
+    until_ms: Option<u64>,
+    /// Items at most, 1 to 500. Default 50.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Requests, the newest first, denied ones too.
+#[utoipa::path(get, path = "/requests", tag = "requests", operation_id = "listRequests", params(Query),
+    responses((status = 200, body = Page<View>)))]
+async fn list(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) -> Result<Json<Page<View>>, Problem> {
+    let page = PageQuery { limit: asked.limit, cursor: asked.cursor };
+    let limit = page.limit()?;
+    let (organisation, team) = call.within();
+    let tag = asked.tag.map(|tag| match tag.split_once(':') {
+        Some((name, value)) => Ok(Tag { name: name.to_owned(), value: value.to_owned() }),
+        None => Err(Problem::parameter("tag", "A tag is asked for as name:value.")),
+    });
+    let filter = RequestFilter {
+        since_ms: asked.since_ms,
+        until_ms: asked.until_ms,
+        organisation,
+        team,
+        key: asked.key,
+        user: asked.user,
+        provider: asked.provider,
+        model: asked.model,
+        outcome: asked.outcome,
+        status_from: asked.status_from,
+        status_to: asked.status_to,
+        tag: tag.transpose()?,
+        before: page.after()?,
+    };
+    let mut found = api.store.requests(&filter, limit + 1).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|last| cursor(&last.id));
+    Ok(Json(Page { data: found.into_iter().map(View::from).collect(), next }))
+}
+
+/// One request and its receipt.
+#[utoipa::path(get, path = "/requests/{request}", tag = "requests", operation_id = "showRequest",
+    params(("request" = String, Path, description = "req_…")), responses((status = 200, body = WithReceipt)))]
+async fn show(State(api): State<Api>, Path(id): Path<RequestId>) -> Result<Json<WithReceipt>, Problem> {
+    let request = api.store.request(id).await?.ok_or_else(|| Problem::not_found("request"))?;
+    let receipt = api.store.receipt_of(&request).await?;
+    // What the store keeps is JSON.
+    let receipt = receipt.and_then(|receipt| serde_json::from_str(&receipt).ok());
+    Ok(Json(WithReceipt { request: request.into(), receipt }))
+}
