@@ -29,12 +29,12 @@ pub enum StoreError {
     #[error("the database holds an invalid {what}")]
     Corrupt { what: &'static str },
     /// The master key is not to be had.
-    #[error("the key for conversations {0}")]
+    #[error("the master key {0}")]
     Key(&'static str),
     /// The key that checkpoints are signed with.
     #[error("the audit key {0}")]
     AuditKey(String),
-    /// A conversation of which a turn was sealed with another key.
+    /// It was sealed with another key, or is not what was sealed.
     #[error("what was kept cannot be opened: its key is another, or it was changed")]
     Sealed,
     #[error("the conversation is longer than {limit} bytes")]

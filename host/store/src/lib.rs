@@ -9,6 +9,7 @@ mod audit;
 pub mod backend;
 pub mod chain;
 mod codec;
+mod connections;
 pub mod conversations;
 mod encode;
 mod error;
@@ -25,6 +26,7 @@ mod receipt;
 mod replicas;
 mod requests;
 mod rows;
+mod seal;
 mod sqlite;
 mod store;
 mod usage;
@@ -32,7 +34,11 @@ mod usage;
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
 pub use chain::{Anchor, AuditKey, AuditKeySource, Checkpoint, PublicKey, Verification};
-pub use conversations::{Conversation, Conversations, MasterKey, NewTurn, Turn, TurnOwner, TurnRow};
+pub use connections::{
+    ConnectionEdit, ConnectionRecord, ConnectionSecret, Envelope, Keyring, NewConnection, OpenConnection,
+    StoredConnection,
+};
+pub use conversations::{Conversation, Conversations, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::StoreError;
 pub use identity::{
     CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation, OrganisationEdit,
@@ -48,5 +54,6 @@ pub use policy::{AccessPolicy, EffectivePolicy, PolicyDenial, PolicyField, Polic
 pub use replicas::{LEASE, Replica};
 pub use requests::{RequestFilter, RequestRecord};
 pub use rows::{Batch, EndKind, EntryRow, RequestRow};
+pub use seal::MasterKey;
 pub use store::{ReceiptScope, Store, StoreOptions, Synchronous};
 pub use usage::{UsageFilter, UsageGroup, UsageRow};

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod chain;
+mod connections;
 mod conversations;
 mod identity;
 mod keys;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 pub use access::AccessBackend;
 pub use audit::AuditBackend;
 pub use chain::{ChainBackend, Examine, MakeCheckpoint};
+pub use connections::ConnectionBackend;
 pub use conversations::ConversationBackend;
 pub use identity::IdentityBackend;
 pub use keys::{Bounds, KeyBackend, KeyWatch, StoredKey};
@@ -34,6 +36,7 @@ pub trait Backend:
     AccessBackend
     + AuditBackend
     + ChainBackend
+    + ConnectionBackend
     + ConversationBackend
     + IdentityBackend
     + KeyBackend
@@ -47,6 +50,7 @@ impl<T> Backend for T where
     T: AccessBackend
         + AuditBackend
         + ChainBackend
+        + ConnectionBackend
         + ConversationBackend
         + IdentityBackend
         + KeyBackend

@@ -4,7 +4,6 @@
 //! and can be deleted. Invariant 11: a turn answers only to the organisation and key that made it, and its seal says so too, so
 //! that no change of the database moves it to another's. Whether an organisation opted in is the caller's to ask.
 
-mod master;
 mod seal;
 
 use std::ops::Range;
@@ -13,10 +12,9 @@ use std::sync::Arc;
 use portcullis_core::{Clock, KeyId, OrganisationId, RequestId};
 use serde::{Deserialize, Serialize};
 
-pub use master::MasterKey;
-
 use crate::backend::ConversationBackend;
 use crate::error::StoreError;
+use crate::seal::MasterKey;
 use crate::store::Store;
 
 /// Whose turns.
@@ -102,7 +100,7 @@ impl Conversations {
     /// # Errors
     /// [`StoreError::Path`] where its file cannot be used, [`StoreError::Key`] where it holds no key.
     pub fn unlock(&self) -> Result<(), StoreError> {
-        self.master.seals().map(|_| ())
+        self.master.root(seal::PURPOSE).map(|_| ())
     }
 
     /// Keeps a turn, and the ones before it for as long.
@@ -118,7 +116,7 @@ impl Conversations {
             expires_ms: now_ms.saturating_add(new.ttl_ms),
             content: Vec::new(),
         };
-        row.content = self.master.seals()?.seal(&row, plain);
+        row.content = seal::seal(self.master.root(seal::PURPOSE)?, &row, plain);
         self.backend.insert_turn(&row).await
     }
 
@@ -155,7 +153,7 @@ impl Conversations {
 
     fn open(&self, mut row: TurnRow) -> Result<Turn, StoreError> {
         let sealed = std::mem::take(&mut row.content);
-        let plain = self.master.seals()?.open(&row, sealed)?;
+        let plain = seal::open(self.master.root(seal::PURPOSE)?, &row, sealed)?;
         postcard::from_bytes(&plain).map_err(|_| StoreError::Corrupt { what: "conversation" })
     }
 }

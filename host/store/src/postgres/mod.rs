@@ -9,6 +9,7 @@
 mod access;
 mod audit;
 mod chain;
+mod connections;
 mod conversations;
 mod identity;
 mod keys;
@@ -40,6 +41,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (2, "access, audit", include_str!("../../../../migrations/postgres/0002_access_audit.sql")),
     (4, "chain", include_str!("../../../../migrations/postgres/0004_chain.sql")),
+    (6, "connections", include_str!("../../../../migrations/postgres/0006_connections.sql")),
 ];
 
 /// Connections at most, besides those of the ledger and of the watch.

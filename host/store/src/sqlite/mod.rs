@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod chain;
+mod connections;
 mod conversations;
 mod identity;
 mod keys;
@@ -36,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "identity, ledger, receipts", include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql")),
     (2, "access, audit", include_str!("../../../../migrations/sqlite/0002_access_audit.sql")),
     (4, "chain", include_str!("../../../../migrations/sqlite/0004_chain.sql")),
+    (6, "connections", include_str!("../../../../migrations/sqlite/0006_connections.sql")),
 ];
 
 const PAGE: u32 = 16_384;
