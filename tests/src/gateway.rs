@@ -36,13 +36,15 @@ pub async fn demo_with(options: Options) -> Handle {
 pub struct Setup {
     plugins: Vec<String>,
     config: String,
+    /// The URL of PostgreSQL.
+    database: Option<String>,
     environment: Vec<(String, String)>,
 }
 
 impl Setup {
     /// With every plugin and nobody to ask.
     pub fn new() -> Self {
-        Setup { plugins: PluginFolder::all(), config: String::new(), environment: Vec::new() }
+        Setup { plugins: PluginFolder::all(), config: String::new(), database: None, environment: Vec::new() }
     }
 
     /// With the demo provider as `demo` (OpenAI's protocol) and `demo-anthropic`.
@@ -84,6 +86,12 @@ impl Setup {
         self
     }
 
+    /// On PostgreSQL instead of SQLite.
+    pub fn on_postgres(mut self, url: &str) -> Self {
+        self.database = Some(url.to_owned());
+        self
+    }
+
     /// Only these plugins are in the folder.
     pub fn plugins(mut self, names: &[&str]) -> Self {
         self.plugins = names.iter().map(|&name| name.to_owned()).collect();
@@ -99,7 +107,7 @@ impl Setup {
     pub async fn start(self) -> Gateway {
         let folder = TempDir::new().expect("a temporary folder");
         let plugins = PluginFolder::create(folder.path().join("plugins"), &self.plugins);
-        let home = Arc::new(Home { folder, environment: self.environment });
+        let home = Arc::new(Home { folder, database: self.database, environment: self.environment });
         home.configure(&self.config);
         Gateway::launch(home, plugins).await
     }
@@ -114,6 +122,7 @@ impl Default for Setup {
 /// What outlives a process.
 struct Home {
     folder: TempDir,
+    database: Option<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -124,8 +133,9 @@ impl Home {
 
     fn configure(&self, sections: &str) {
         let quoted = |path: &Path| Value::from(path.display().to_string()).to_string();
+        let url = self.database.as_ref().map(|url| format!("url = {}\n", Value::from(&**url))).unwrap_or_default();
         let text = format!(
-            "[store]\npath = {}\n\n[plugins]\ndirectory = {}\ncache = {}\nstate = {}\nrescan_seconds = 1\n{sections}",
+            "[store]\npath = {}\n{url}\n[plugins]\ndirectory = {}\ncache = {}\nstate = {}\nrescan_seconds = 1\n{sections}",
             quoted(&self.path("portcullis.db")),
             quoted(&self.path("plugins")),
             quoted(&code_cache()),
@@ -254,7 +264,10 @@ impl Gateway {
 
     /// The database, to be read beside the gateway.
     pub async fn ledger(&self) -> Ledger {
-        Ledger::open(&self.home.path("portcullis.db")).await
+        match &self.home.database {
+            None => Ledger::open(&self.home.path("portcullis.db")).await,
+            Some(url) => Ledger::on_postgres(url).await,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sqlx::Row;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 /// One end of one reservation.
@@ -19,34 +20,58 @@ pub struct Entry {
 }
 
 pub struct Ledger {
-    pool: SqlitePool,
+    database: Database,
+}
+
+enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// All rows of one of two queries, each by the same expression.
+macro_rules! rows {
+    ($ledger:expr, $sqlite:literal, $postgres:literal, $row:ident => $made:expr) => {
+        match &$ledger.database {
+            Database::Sqlite(pool) => {
+                let rows = sqlx::query($sqlite).fetch_all(pool).await.expect("the database");
+                rows.iter().map(|$row| $made).collect()
+            }
+            Database::Postgres(pool) => {
+                let rows = sqlx::query($postgres).fetch_all(pool).await.expect("the database");
+                rows.iter().map(|$row| $made).collect()
+            }
+        }
+    };
 }
 
 impl Ledger {
     pub async fn open(path: &Path) -> Self {
         let options = SqliteConnectOptions::new().filename(path).read_only(true);
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("the database");
-        Ledger { pool }
+        Ledger { database: Database::Sqlite(pool) }
+    }
+
+    pub async fn on_postgres(url: &str) -> Self {
+        let pool = PgPoolOptions::new().max_connections(1).connect(url).await.expect("the database");
+        Ledger { database: Database::Postgres(pool) }
     }
 
     /// All ends, in no order.
     pub async fn entries(&self) -> Vec<Entry> {
-        let rows = sqlx::query(
+        rows!(
+            self,
             "SELECT lower(hex(request_id)) AS request, attempt, kind, reserved_nano, amount_nano, reason FROM ledger_entries",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .expect("the entries");
-        rows.iter()
-            .map(|row| Entry {
+            "SELECT encode(uuid_send(request_id), 'hex') AS request, attempt, kind, reserved_nano, amount_nano, reason FROM \
+             ledger_entries",
+            row => Entry {
                 request: format!("req_{}", row.get::<String, _>("request")),
                 attempt: row.get("attempt"),
                 kind: row.get("kind"),
                 reserved: row.get("reserved_nano"),
                 amount: row.get("amount_nano"),
                 reason: row.get("reason"),
-            })
-            .collect()
+            }
+        )
     }
 
     /// The ends of one request's reservations.
@@ -58,8 +83,11 @@ impl Ledger {
 
     /// The requests that have a usage row.
     pub async fn requests(&self) -> Vec<String> {
-        let rows = sqlx::query("SELECT lower(hex(request_id)) AS request FROM requests");
-        let rows = rows.fetch_all(&self.pool).await.expect("the requests");
-        rows.iter().map(|row| format!("req_{}", row.get::<String, _>("request"))).collect()
+        rows!(
+            self,
+            "SELECT lower(hex(request_id)) AS request FROM requests",
+            "SELECT encode(uuid_send(request_id), 'hex') AS request FROM requests",
+            row => format!("req_{}", row.get::<String, _>("request"))
+        )
     }
 }

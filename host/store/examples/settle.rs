@@ -3,7 +3,8 @@
 //! `cargo run --release -p portcullis-store --example settle [requests] [requests per second, 0 for as fast as it goes]`
 //!
 //! Requests have one thread, the writer another, so the two are told apart by their threads' time. `PART=none` shows what the
-//! benchmark itself costs (making receipts), `PART=money` leaves receipts out, `FULL=1` has an fsync per group.
+//! benchmark itself costs (making receipts), `PART=money` leaves receipts out, `FULL=1` has an fsync per group. `POSTGRES=1` writes
+//! to a PostgreSQL that it starts, which fsyncs nothing; what that server's processes cost is not in the figures.
 
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ async fn main() {
     if std::env::var_os("FULL").is_some() {
         options.synchronous = Synchronous::Full;
     }
+    let server = std::env::var_os("POSTGRES").map(|_| portcullis_test_postgres::own().expect("a PostgreSQL"));
+    options.url = server.as_ref().map(portcullis_test_postgres::Server::database);
     let store = Store::open(&options).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
 

@@ -83,6 +83,21 @@ async fn what_changed_while_nobody_listened_is_found() {
 }
 
 #[tokio::test]
+async fn tls_is_as_the_url_says() {
+    let Some(server) = portcullis_test_postgres::own() else { return };
+    server.database();
+    let (url, authority) = server.with_tls("test_0");
+    let opened = async |query: String| Store::open(&Database::at(format!("{url}?{query}")).options()).await;
+    let trusted = format!("sslrootcert={}", authority.display());
+    opened(format!("sslmode=verify-full&{trusted}")).await.unwrap().list_keys().await.unwrap();
+    opened("sslmode=require".into()).await.unwrap();
+    // Nobody whom the system trusts vouches for it; nor does it have this name.
+    assert!(opened("sslmode=verify-full".into()).await.is_err());
+    let other = format!("sslmode=verify-full&{trusted}&host=127.0.0.1");
+    assert!(opened(other).await.is_err());
+}
+
+#[tokio::test]
 async fn a_server_that_is_silent_is_not_waited_for() {
     let Some(server) = portcullis_test_postgres::own() else { return };
     let database = Database::at(server.database());

@@ -1,6 +1,7 @@
 //! A server: started, stopped, frozen.
 
 use std::fs::{self, DirBuilder};
+use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,7 @@ impl Server {
             &["-D", text(&server.data), "--no-sync", "--auth=trust", "-E", "UTF8", "--locale=C", "-U", USER],
         );
         let settings = format!("{SETTINGS}unix_socket_directories = '{}'\n", server.directory.display());
-        let file = server.directory.join("data/postgresql.auto.conf");
-        fs::write(&file, settings).expect("the settings are written");
+        fs::write(server.settings(), settings).expect("the settings are written");
         server.start_again();
         server
     }
@@ -74,6 +74,34 @@ impl Server {
     /// The directory of PostgreSQL's programs.
     pub fn programs(&self) -> &Path {
         &self.programs
+    }
+
+    /// Restarts it so that it also listens on a port of the loopback address, with TLS. The URL of a database over that, to which
+    /// `sslmode` is to be added, and the certificate of who vouches for it, as a file.
+    pub fn with_tls(&self, database: &str) -> (String, PathBuf) {
+        let file = |name: &str| text(&self.directory.join(name)).to_owned();
+        let (authority, authority_key) = (file("ca.crt"), file("ca.key"));
+        let (certificate, key, request, names) = (file("tls.crt"), file("tls.key"), file("tls.csr"), file("names"));
+        fs::write(&names, "subjectAltName = DNS:localhost\n").expect("a file is written");
+        let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        let make = |arguments: &[&str]| run(as_user(Path::new("openssl"), self.account).args(arguments), "openssl");
+        make(
+            &[&["req", "-x509"], &new[..], &["-subj", "/CN=test", "-keyout", &authority_key, "-out", &authority]]
+                .concat(),
+        );
+        make(&[&["req"], &new[..], &["-subj", "/CN=localhost", "-keyout", &key, "-out", &request]].concat());
+        let signed = ["x509", "-req", "-in", &request, "-CA", &authority, "-CAkey", &authority_key, "-CAcreateserial"];
+        make(&[&signed[..], &["-extfile", &names, "-out", &certificate]].concat());
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let settings = fs::read_to_string(self.settings()).expect("the settings are there");
+        let settings = format!(
+            "{settings}listen_addresses = 'localhost'\nport = {port}\nssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = \
+             '{key}'\n"
+        );
+        fs::write(self.settings(), settings).expect("the settings are written");
+        self.stop();
+        self.start_again();
+        (format!("postgres://{USER}@localhost:{port}/{database}"), authority.into())
     }
 
     /// Ends the server as a crash would: connections break, the next start recovers.
@@ -110,19 +138,19 @@ impl Server {
         text(&self.directory)
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let mut command = as_user(&self.programs.join(program), self.account);
-        let output = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()
-            .expect("PostgreSQL's programs start");
-        if !output.status.success() {
-            let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-            panic!("{program} failed: {}\n{log}", String::from_utf8_lossy(&output.stderr));
-        }
+    fn settings(&self) -> PathBuf {
+        self.data.join("postgresql.auto.conf")
     }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        run(as_user(&self.programs.join(program), self.account).args(arguments), program);
+    }
+}
+
+fn run(command: &mut Command, program: &str) {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
+    assert!(output.status.success(), "{program} failed: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Drop for Server {

@@ -20,6 +20,7 @@ mod observers;
 mod operations;
 mod passed_operations;
 mod passthrough;
+mod postgres;
 mod receipts;
 mod rollback;
 mod routes;

@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use uuid::Uuid;
 
-use super::{CALL, Postgres, within};
+use super::{CALL, LONG_CALL, Postgres, within};
 use crate::backend::{Answer, ConversationBackend};
 use crate::codec::{int, uint};
 use crate::conversations::{TurnOwner, TurnRow};
@@ -98,7 +98,7 @@ impl ConversationBackend for Postgres {
     }
 
     fn expire_turns(&self, now_ms: u64) -> Answer<'_, u64> {
-        Box::pin(within(CALL, async move {
+        Box::pin(within(LONG_CALL, async move {
             let mut session = self.session().await?;
             let query = sqlx::query("DELETE FROM conversations WHERE expires_ms <= $1").bind(int(now_ms));
             let expired = query.execute(&mut *session).await?;

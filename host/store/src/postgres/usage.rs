@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::{CALL, Postgres, within};
+use super::{LONG_CALL, Postgres, within};
 use crate::backend::{Answer, UsageBackend};
 use crate::codec::{int, nano, text, uint};
 use crate::error::StoreError;
@@ -55,7 +55,7 @@ fn sums() -> String {
 
 impl UsageBackend for Postgres {
     fn usage<'a>(&'a self, filter: &'a UsageFilter) -> Answer<'a, Vec<UsageRow>> {
-        Box::pin(within(CALL, self.sums(filter)))
+        Box::pin(within(LONG_CALL, self.sums(filter)))
     }
 }
 
