@@ -10,16 +10,17 @@ use crate::store::Store;
 pub enum UsageGroup {
     /// UTC.
     Day,
+    Organisation,
+    Team,
+    Key,
+    /// As the request names it.
+    User,
+    Environment,
     Provider,
     /// The model that answered, else the one asked for.
     Model,
-    Key,
-    Organisation,
-    Team,
-    /// `production` or `development`.
-    Environment,
-    /// The end user, as the client names them.
-    User,
+    /// The value of the tag that [`UsageFilter::tag`] names.
+    Tag,
 }
 
 /// Which requests to sum. Everything absent matches everything.
@@ -37,20 +38,23 @@ pub struct UsageFilter {
     pub user: Option<String>,
     /// None for one row over all.
     pub groups: Vec<UsageGroup>,
+    /// The name of the tag that [`UsageGroup::Tag`] means.
+    pub tag: Option<String>,
 }
 
-/// A sum. Columns that were not grouped by are `None`.
+/// A sum. Columns that were not grouped by are `None`, as are teams, users, providers and tags of requests that have none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UsageRow {
     /// `YYYY-MM-DD`.
     pub day: Option<String>,
-    pub provider: Option<String>,
-    pub model: Option<String>,
-    pub key: Option<KeyId>,
     pub organisation: Option<OrganisationId>,
     pub team: Option<TeamId>,
-    pub environment: Option<String>,
+    pub key: Option<KeyId>,
     pub user: Option<String>,
+    pub environment: Option<String>,
+    pub provider: Option<String>,
+    pub model: Option<String>,
+    pub tag: Option<String>,
     pub requests: u64,
     /// Of them, answered with a status of 400 or more.
     pub failed: u64,

@@ -79,6 +79,7 @@ contract!(
     receipts_have_owners,
     usage_is_summed,
     requests_are_found,
+    usage_is_charged_back,
     the_largest_numbers_are_kept,
     batches_of_any_size_are_whole,
     events_come_back_as_they_were,
@@ -191,6 +192,49 @@ async fn usage_is_summed(backend: Arc<dyn Backend>) {
     assert_eq!(count(UsageFilter { organisation: Some(OrganisationId::from_bytes([8; 16])), ..of() }).await, 0);
     assert_eq!(count(UsageFilter { provider: Some("openai".into()), ..of() }).await, 3);
     assert_eq!(count(UsageFilter { model: Some("auto".into()), ..of() }).await, 1);
+}
+
+async fn usage_is_charged_back(backend: Arc<dyn Backend>) {
+    let usage = Usage { input: 1, ..Usage::default() };
+    let [ours, theirs] = [7, 8].map(|byte| OrganisationId::from_bytes([byte; 16]));
+    let team = TeamId::from_bytes([9; 16]);
+    let made = [(ours, Some("ada"), "x"), (ours, None, "x"), (theirs, Some("ada"), "y \"quoted\"")];
+    let made = made.map(|(organisation, user, project)| {
+        let mut one = receipt(request_id(), KeyId::from_bytes([1; 16]), organisation, usage);
+        one.caller.user = user.map(Into::into);
+        one.caller.team = user.map(|_| team);
+        one.caller.environment = if user.is_some() { Environment::Production } else { Environment::Development };
+        let tag = |name: &str, value: &str| Tag { name: name.into(), value: value.into() };
+        one.tags = vec![tag("project", project), tag("project", "another"), tag("job", "nightly")];
+        one
+    });
+    let tags = made.each_ref().map(|one| serde_json::to_string(&one.tags).unwrap());
+    let requests = made.iter().zip(&tags).map(|(one, tags)| RequestRow::of(one, Some(tags), None)).collect();
+    backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+
+    let by = async |groups: &[UsageGroup], tag: Option<&str>| {
+        let filter = UsageFilter { groups: groups.to_vec(), tag: tag.map(Into::into), ..UsageFilter::default() };
+        backend.usage(&filter).await.unwrap()
+    };
+    let rows = by(&[UsageGroup::Organisation, UsageGroup::Team, UsageGroup::User, UsageGroup::Environment], None).await;
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| (row.organisation, row.team, row.user.as_deref(), row.environment.as_deref(), row.requests))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (Some(ours), None, None, Some("development"), 1),
+            (Some(ours), Some(team), Some("ada"), Some("production"), 1),
+            (Some(theirs), Some(team), Some("ada"), Some("production"), 1),
+        ]
+    );
+    let tagged = |rows: Vec<portcullis_store::UsageRow>| -> Vec<(Option<String>, u64)> {
+        rows.into_iter().map(|row| (row.tag, row.requests)).collect()
+    };
+    let projects = tagged(by(&[UsageGroup::Tag], Some("project")).await);
+    assert_eq!(projects, [(Some("x".into()), 2), (Some("y \"quoted\"".into()), 1)]);
+    assert_eq!(tagged(by(&[UsageGroup::Tag], Some("nobody's")).await), [(None, 3)]);
 }
 
 async fn the_largest_numbers_are_kept(backend: Arc<dyn Backend>) {

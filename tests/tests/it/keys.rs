@@ -98,4 +98,17 @@ async fn usage_is_told_by_key() {
     assert!(usage.status.success(), "{usage:?}");
     let told = String::from_utf8_lossy(&usage.stdout).into_owned();
     assert!(told.contains("demo") && told.contains('3'), "{told}");
+
+    let exported = gateway.run(&["usage", "export", "--by", "day,key,provider,model", "--format", "jsonl"]).await;
+    let line: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
+    assert_eq!((&line["provider"], &line["model"], &line["requests"]), (&"demo".into(), &"demo".into(), &3.into()));
+    assert!(line["cost_nano_usd"].as_u64().unwrap() > 0 && line["key"].as_str().unwrap().starts_with("key_"), "{line}");
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("chargeback");
+    let to = to.to_str().unwrap();
+    let exported = gateway.run(&["usage", "export", "--by", "team", "--format", "parquet", "--to", to]).await;
+    assert!(exported.status.success(), "{exported:?}");
+    assert!(std::fs::read(folder.path().join("chargeback/usage.parquet")).unwrap().ends_with(b"PAR1"));
+    let refused = gateway.run(&["usage", "--by", "tag"]).await;
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--tag"), "{refused:?}");
 }

@@ -16,13 +16,19 @@ use crate::usage::{UsageFilter, UsageGroup, UsageRow};
 const fn column(group: UsageGroup) -> (&'static str, &'static str) {
     match group {
         UsageGroup::Day => ("to_char(to_timestamp(time_ms / 1000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')", "day"),
-        UsageGroup::Provider => ("provider COLLATE \"C\"", "provider_name"),
-        UsageGroup::Model => ("coalesce(model, requested_model) COLLATE \"C\"", "model_name"),
-        UsageGroup::Key => ("key_id", "key"),
         UsageGroup::Organisation => ("organisation_id", "organisation"),
         UsageGroup::Team => ("team_id", "team"),
-        UsageGroup::Environment => ("environment COLLATE \"C\"", "environment_name"),
+        UsageGroup::Key => ("key_id", "key"),
         UsageGroup::User => ("end_user COLLATE \"C\"", "user_name"),
+        UsageGroup::Environment => ("environment COLLATE \"C\"", "environment_name"),
+        UsageGroup::Provider => ("provider COLLATE \"C\"", "provider_name"),
+        UsageGroup::Model => ("coalesce(model, requested_model) COLLATE \"C\"", "model_name"),
+        // Of a name that stands there twice the first is meant. No text holds a zero, so what has one is not read as it is.
+        UsageGroup::Tag => (
+            "(SELECT item.tag ->> 'value' FROM json_array_elements(replace(tags, '\\u0000', '\\ufffd')::json) WITH ORDINALITY AS \
+             item (tag, place) WHERE item.tag ->> 'name' = $11 ORDER BY item.place LIMIT 1) COLLATE \"C\"",
+            "tag_value",
+        ),
     }
 }
 
@@ -86,7 +92,7 @@ impl Postgres {
             sql.push_str(&format!(" GROUP BY {} ORDER BY {}", places.join(", "), order.join(", ")));
         }
         let mut session = self.session().await?;
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let query = sqlx::query(AssertSqlSafe(sql))
             .bind(filter.since_ms.map(int))
             .bind(filter.until_ms.map(int))
             .bind(filter.organisation.map(|organisation| Uuid::from_bytes(*organisation.as_bytes())))
@@ -96,9 +102,10 @@ impl Postgres {
             .bind(filter.since_ms.map_or(Uuid::nil(), |since| Uuid::from_bytes(born(since, 0))))
             .bind(filter.until_ms.map_or(Uuid::max(), |until| Uuid::from_bytes(born(until, 0xff))))
             .bind(filter.team.map(|team| Uuid::from_bytes(*team.as_bytes())))
-            .bind(filter.user.as_deref().map(text))
-            .fetch_all(&mut *session)
-            .await?;
+            .bind(filter.user.as_deref().map(text));
+        let tag = filter.tag.as_deref().map(text);
+        let query = if groups.contains(&UsageGroup::Tag) { query.bind(tag) } else { query };
+        let rows = query.fetch_all(&mut *session).await?;
         session.done();
         rows.iter().map(|row| sum(row, &groups)).collect()
     }
@@ -115,13 +122,14 @@ fn sum(row: &PgRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> {
     };
     Ok(UsageRow {
         day: name(UsageGroup::Day)?,
-        provider: name(UsageGroup::Provider)?,
-        model: name(UsageGroup::Model)?,
-        key: bytes(UsageGroup::Key)?.map(KeyId::from_bytes),
         organisation: bytes(UsageGroup::Organisation)?.map(OrganisationId::from_bytes),
         team: bytes(UsageGroup::Team)?.map(TeamId::from_bytes),
-        environment: name(UsageGroup::Environment)?,
+        key: bytes(UsageGroup::Key)?.map(KeyId::from_bytes),
         user: name(UsageGroup::User)?,
+        environment: name(UsageGroup::Environment)?,
+        provider: name(UsageGroup::Provider)?,
+        model: name(UsageGroup::Model)?,
+        tag: name(UsageGroup::Tag)?,
         requests: count("requests")?,
         failed: count("failed")?,
         usage: Usage {

@@ -15,13 +15,18 @@ use crate::usage::{UsageFilter, UsageGroup, UsageRow};
 const fn column(group: UsageGroup) -> (&'static str, &'static str) {
     match group {
         UsageGroup::Day => ("date(time_ms / 1000, 'unixepoch')", "day"),
-        UsageGroup::Provider => ("provider", "provider_name"),
-        UsageGroup::Model => ("coalesce(model, requested_model)", "model_name"),
-        UsageGroup::Key => ("key_id", "key"),
         UsageGroup::Organisation => ("organisation_id", "organisation"),
         UsageGroup::Team => ("team_id", "team"),
-        UsageGroup::Environment => ("environment", "environment_name"),
+        UsageGroup::Key => ("key_id", "key"),
         UsageGroup::User => ("end_user", "user_name"),
+        UsageGroup::Environment => ("environment", "environment_name"),
+        UsageGroup::Provider => ("provider", "provider_name"),
+        UsageGroup::Model => ("coalesce(model, requested_model)", "model_name"),
+        // Of a name that stands there twice the first is meant.
+        UsageGroup::Tag => (
+            "(SELECT tag.value ->> 'value' FROM json_each(tags) AS tag WHERE tag.value ->> 'name' = ?11 LIMIT 1)",
+            "tag_value",
+        ),
     }
 }
 
@@ -61,7 +66,7 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
         let names = groups.iter().map(|&group| column(group).1).collect::<Vec<_>>().join(", ");
         sql.push_str(&format!(" GROUP BY {names} ORDER BY {names}"));
     }
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    let query = sqlx::query(AssertSqlSafe(sql))
         .bind(filter.since_ms.map(int))
         .bind(filter.until_ms.map(int))
         .bind(filter.organisation.map(|organisation| organisation.as_bytes().to_vec()))
@@ -71,9 +76,9 @@ pub(super) async fn usage(pool: &SqlitePool, filter: &UsageFilter) -> Result<Vec
         .bind(filter.since_ms.map_or([0; 16], |since| born(since, 0)).to_vec())
         .bind(filter.until_ms.map_or([0xff; 16], |until| born(until, 0xff)).to_vec())
         .bind(filter.team.map(|team| team.as_bytes().to_vec()))
-        .bind(filter.user.as_deref())
-        .fetch_all(pool)
-        .await?;
+        .bind(filter.user.as_deref());
+    let query = if groups.contains(&UsageGroup::Tag) { query.bind(filter.tag.as_deref()) } else { query };
+    let rows = query.fetch_all(pool).await?;
     rows.iter().map(|row| sums(row, &groups)).collect()
 }
 
@@ -89,13 +94,14 @@ fn sums(row: &SqliteRow, groups: &[UsageGroup]) -> Result<UsageRow, StoreError> 
     };
     Ok(UsageRow {
         day: text(UsageGroup::Day)?,
-        provider: text(UsageGroup::Provider)?,
-        model: text(UsageGroup::Model)?,
-        key: bytes(UsageGroup::Key, "key id")?.map(KeyId::from_bytes),
         organisation: bytes(UsageGroup::Organisation, "organisation id")?.map(OrganisationId::from_bytes),
         team: bytes(UsageGroup::Team, "team id")?.map(TeamId::from_bytes),
-        environment: text(UsageGroup::Environment)?,
+        key: bytes(UsageGroup::Key, "key id")?.map(KeyId::from_bytes),
         user: text(UsageGroup::User)?,
+        environment: text(UsageGroup::Environment)?,
+        provider: text(UsageGroup::Provider)?,
+        model: text(UsageGroup::Model)?,
+        tag: text(UsageGroup::Tag)?,
         requests: count("requests")?,
         failed: count("failed")?,
         usage: Usage {
