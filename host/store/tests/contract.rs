@@ -16,7 +16,7 @@ use contract::identity::*;
 use contract::keys::*;
 use contract::requests::*;
 use portcullis_core::receipt::Tag;
-use portcullis_core::{KeyId, OrganisationId, RequestId, Usage};
+use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, TeamId, Usage};
 use portcullis_store::backend::Backend;
 use portcullis_store::{
     Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, NewEvent, ReceiptScope, RequestRow, UsageFilter,

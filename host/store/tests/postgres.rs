@@ -89,7 +89,7 @@ async fn tls_is_as_the_url_says() {
     let (url, authority) = server.with_tls("test_0");
     let opened = async |query: String| Store::open(&Database::at(format!("{url}?{query}")).options()).await;
     let trusted = format!("sslrootcert={}", authority.display());
-    opened(format!("sslmode=verify-full&{trusted}")).await.unwrap().list_keys().await.unwrap();
+    opened(format!("sslmode=verify-full&{trusted}")).await.unwrap().keys(&KeyFilter::default()).await.unwrap();
     opened("sslmode=require".into()).await.unwrap();
     // Nobody whom the system trusts vouches for it; nor does it have this name.
     assert!(opened("sslmode=verify-full".into()).await.is_err());
