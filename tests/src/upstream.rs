@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 pub enum Act {
     Send(Bytes),
     Pause(Duration),
+    /// Waits until somebody says so, to all who wait.
+    Until(tokio::sync::watch::Receiver<bool>),
     /// Silence until the client goes.
     Hang,
     /// The connection closes.
@@ -149,6 +151,7 @@ async fn serve(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Seen>) {
                     tokio::time::sleep(time).await;
                     true
                 }
+                Act::Until(mut said) => said.wait_for(|said| *said).await.is_ok(),
                 Act::Hang => {
                     let mut byte = [0];
                     while socket.read(&mut byte).await.is_ok_and(|read| read > 0) {}

@@ -59,7 +59,7 @@ pub fn run(argument: &ConfigArgument, action: Action) -> Result<()> {
 }
 
 /// The operating system's name of who runs this, and not what the environment says of it; its number where it has no name.
-fn user() -> String {
+pub fn user() -> String {
     use std::os::unix::fs::MetadataExt;
     let Ok(own) = std::fs::metadata("/proc/self") else { return "unknown".to_owned() };
     let uid = own.uid().to_string();

@@ -1,11 +1,13 @@
 //! The `portcullis` program.
 
 mod audit;
+mod budgets;
 mod catalogue;
 mod check;
 mod checkpoints;
 mod demo;
 mod identity;
+mod ledger;
 mod logging;
 mod plugins;
 mod running;
@@ -91,6 +93,20 @@ enum Command {
         #[command(subcommand)]
         action: identity::AdminAction,
     },
+    /// Make, list, change and delete budgets; top up credit.
+    Budget {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: budgets::BudgetAction,
+    },
+    /// Look at the ledger's entries, and decide about those in quarantine.
+    Ledger {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: ledger::LedgerAction,
+    },
     /// Validate the configuration and the plugins it runs.
     Check {
         #[command(flatten)]
@@ -147,6 +163,8 @@ fn main() -> ExitCode {
         Command::Member { config, action } => identity::run(&config, Action::Member(action)),
         Command::Token { config, action } => identity::run(&config, Action::Token(action)),
         Command::Admin { config, action } => identity::run(&config, Action::Admin(action)),
+        Command::Budget { config, action } => budgets::run(&config, action),
+        Command::Ledger { config, action } => ledger::run(&config, action),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),

@@ -80,6 +80,7 @@ impl Running {
             .with_context(|| format!("cannot listen on {address}"))?;
         tokio::spawn(trim(Arc::downgrade(&gateway)));
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
+        tokio::spawn(portcullis_gateway::alerts::deliver(Arc::downgrade(&gateway), store.clone()));
         tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
         Ok(Running {
             gateway,

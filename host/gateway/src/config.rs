@@ -4,6 +4,7 @@
 
 mod access;
 mod admin;
+mod alerts;
 mod audit;
 mod catalogue;
 mod conversations;
@@ -30,6 +31,7 @@ use serde::Deserialize;
 
 pub use access::AdmissionConfig;
 pub use admin::AdminConfig;
+pub use alerts::AlertsConfig;
 pub use audit::{AuditConfig, AuditKeyConfig};
 pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueService,
@@ -89,6 +91,8 @@ pub struct Config {
     pub conversations: ConversationsConfig,
     /// What things cost where the plugins' catalogues do not say.
     pub pricing: PricingConfig,
+    /// Who is told when budgets are nearly or wholly used up.
+    pub alerts: AlertsConfig,
     /// What the operator knows of models better than the plugins' catalogues.
     pub catalogue: CatalogueConfig,
 }
@@ -135,6 +139,7 @@ impl Config {
         }
         rates::check(&self.limit)?;
         self.conversations.check()?;
+        self.alerts.resolve(environment)?;
         self.media.check()?;
         self.access.check()?;
         self.admin.check()?;

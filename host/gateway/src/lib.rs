@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+pub mod alerts;
 mod answer;
 mod auth;
 mod catalog;

@@ -4,6 +4,7 @@
 
 mod account;
 mod attempt;
+mod budget;
 mod chat;
 mod continuation;
 mod exchange;

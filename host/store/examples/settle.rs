@@ -13,6 +13,7 @@ use portcullis_core::{
     Clock, Cost, Environment, KeyId, Name, NanoUsd, OrganisationId, Price, Rates, Receipt, RequestId, SystemClock,
     Usage,
 };
+use portcullis_store::budgets::Hold;
 use portcullis_store::{LedgerOptions, ReserveRequest, Settlement, Store, StoreOptions, Synchronous};
 
 /// User and system time of the whole process, or of this thread.
@@ -140,16 +141,19 @@ async fn main() {
                 let receipt = receipt(request_id, key_id, now_ms, &names, cost, &price);
                 if mode != "none" {
                     let reservation = ledger
-                        .reserve(ReserveRequest {
-                            request_id,
-                            attempt: 1,
-                            key_id,
-                            organisation: OrganisationId::DEFAULT,
-                            provider: names[1].clone(),
-                            model: names[4].clone(),
-                            worst: NanoUsd::new(5_000_000).unwrap(),
-                            now_ms,
-                        })
+                        .reserve(
+                            ReserveRequest {
+                                request_id,
+                                attempt: 1,
+                                key_id,
+                                organisation: OrganisationId::DEFAULT,
+                                provider: names[1].clone(),
+                                model: names[4].clone(),
+                                worst: NanoUsd::new(5_000_000).unwrap(),
+                                now_ms,
+                            },
+                            Hold::unbudgeted(),
+                        )
                         .unwrap();
                     reservation.settle(Settlement::of(cost)).unwrap();
                     if mode != "money" {

@@ -7,12 +7,14 @@
 mod actor;
 mod audit;
 pub mod backend;
+pub mod budgets;
 pub mod chain;
 mod codec;
 mod connections;
 pub mod conversations;
 mod encode;
 mod error;
+mod fail;
 mod identity;
 mod key_cache;
 mod keys;

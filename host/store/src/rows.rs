@@ -20,6 +20,10 @@ impl EndKind {
             Self::Quarantined => "quarantined",
         }
     }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Settled, Self::Refunded, Self::Quarantined].into_iter().find(|kind| kind.as_str() == name)
+    }
 }
 
 /// One entry of the ledger: a reservation and its end.
@@ -44,6 +48,9 @@ pub struct EntryRow<'a> {
     pub reason: &'a str,
     pub reserved_ms: u64,
     pub ended_ms: u64,
+    /// The budgets' windows that it counts in, as [`crate::budgets::Held`] writes them. No column: they stand for themselves.
+    #[serde(with = "bytes::plain")]
+    pub held: &'a [u8],
 }
 
 /// One request: what it is searched and summed by, and its receipt, which holds all else.
@@ -121,8 +128,11 @@ impl<'a> RequestRow<'a> {
 }
 
 /// What one transaction writes. Each row is written once however often it is offered: entries by reservation, requests by id.
+/// Entries that are new are counted in the budgets that they name; the others were.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
+    /// The epoch in whose journal they stand: it is its leases that they use up.
+    pub epoch: [u8; 16],
     pub entries: Vec<EntryRow<'a>>,
     pub requests: Vec<RequestRow<'a>>,
 }
@@ -138,7 +148,7 @@ impl Batch<'_> {
 }
 
 /// Bytes in one piece, which serde's own slices are not.
-mod bytes {
+pub(crate) mod bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub struct Whole<'a>(pub &'a [u8]);
@@ -155,6 +165,18 @@ mod bytes {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de [u8]>, D::Error> {
         Option::deserialize(deserializer)
+    }
+
+    pub mod plain {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(bytes)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de [u8], D::Error> {
+            <&[u8]>::deserialize(deserializer)
+        }
     }
 }
 

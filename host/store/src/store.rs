@@ -125,7 +125,7 @@ impl Store {
     /// Opens this process's ledger: first what dead processes left in their journals is written, then its own journal
     /// begins. A process opens one; a command that only reads or makes keys needs none.
     pub async fn ledger(&self, options: LedgerOptions) -> Result<Ledger, LedgerError> {
-        Ledger::open(self.backend.clone(), self.clock.clone(), &self.journals, options).await
+        Ledger::open(self.backend.clone(), self.backend.clone(), self.clock.clone(), &self.journals, options).await
     }
 
     /// Loads all keys and follows their changes.

@@ -1,5 +1,7 @@
 //! The contract test-suite: what every database must do. Each check gets a fresh, migrated database and nothing else.
 
+#[path = "contract/budgets.rs"]
+mod budgets;
 mod common;
 mod contract {
     pub mod access;
@@ -10,6 +12,7 @@ mod contract {
 
 use std::sync::Arc;
 
+use budgets::*;
 use common::*;
 use contract::access::*;
 use contract::identity::*;
@@ -87,6 +90,13 @@ contract!(
     nothing_that_a_client_says_keeps_a_group_out,
     a_group_written_by_two_at_once_is_there_once,
     revisions_appear_in_their_order,
+    budgets_come_back_as_they_were,
+    leases_never_pass_the_limit,
+    a_closed_epoch_keeps_what_was_spent,
+    entries_count_once_in_every_budget_they_name,
+    what_is_decided_counts_instead,
+    alerts_are_taken_until_they_are_delivered,
+    recalls_are_heard,
 );
 
 pub fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {
@@ -105,6 +115,7 @@ pub fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {
         reason: "ok",
         reserved_ms: NOW,
         ended_ms: NOW + 1,
+        held: &[],
     }
 }
 
@@ -112,12 +123,15 @@ async fn writing_again_changes_nothing(backend: Arc<dyn Backend>) {
     let id = request_id();
     let made = receipt(id, KeyId::from_bytes([7; 16]), OrganisationId::DEFAULT, Usage { input: 5, ..Usage::default() });
     let row = RequestRow::of(&made, None, Some(b"first"));
-    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![row.clone()] };
+    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![row.clone()], ..Batch::default() };
     backend.write([1; 16], &batch).await.unwrap();
     // Another writer, another end, another receipt, and one row that is new.
     let again = RequestRow { usage: [9; 10], receipt: Some(b"second"), ..row };
-    let other =
-        Batch { entries: vec![entry(1, EndKind::Quarantined), entry(2, EndKind::Refunded)], requests: vec![again] };
+    let other = Batch {
+        entries: vec![entry(1, EndKind::Quarantined), entry(2, EndKind::Refunded)],
+        requests: vec![again],
+        ..Batch::default()
+    };
     backend.write([2; 16], &other).await.unwrap();
     backend.write([2; 16], &other).await.unwrap();
     let read = backend.receipt(id, ReceiptScope::Key(KeyId::from_bytes([7; 16]))).await.unwrap();
@@ -130,7 +144,8 @@ async fn receipts_have_owners(backend: Arc<dyn Backend>) {
     let (id, mine) = (request_id(), KeyId::from_bytes([1; 16]));
     let organisation = OrganisationId::from_bytes([4; 16]);
     let made = receipt(id, mine, organisation, Usage::default());
-    let batch = Batch { entries: vec![], requests: vec![RequestRow::of(&made, None, Some(b"kept"))] };
+    let batch =
+        Batch { entries: vec![], requests: vec![RequestRow::of(&made, None, Some(b"kept"))], ..Batch::default() };
     backend.write([1; 16], &batch).await.unwrap();
     for (scope, seen) in [
         (ReceiptScope::Key(mine), true),
@@ -160,7 +175,7 @@ async fn usage_is_summed(backend: Arc<dyn Backend>) {
     made[2].cost = None;
     made.push(denied(request_id(), keys[0]));
     let requests = made.iter().map(|one| RequestRow::of(one, None, None)).collect();
-    backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+    backend.write([1; 16], &Batch { entries: vec![], requests, ..Batch::default() }).await.unwrap();
 
     let each = price().cost(&made[0].usage.unwrap()).unwrap().total.get();
     let all = backend.usage(&UsageFilter::default()).await.unwrap();
@@ -210,7 +225,7 @@ async fn usage_is_charged_back(backend: Arc<dyn Backend>) {
     });
     let tags = made.each_ref().map(|one| serde_json::to_string(&one.tags).unwrap());
     let requests = made.iter().zip(&tags).map(|(one, tags)| RequestRow::of(one, Some(tags), None)).collect();
-    backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+    backend.write([1; 16], &Batch { requests, ..Batch::default() }).await.unwrap();
 
     let by = async |groups: &[UsageGroup], tag: Option<&str>| {
         let filter = UsageFilter { groups: groups.to_vec(), tag: tag.map(Into::into), ..UsageFilter::default() };
@@ -244,7 +259,7 @@ async fn the_largest_numbers_are_kept(backend: Arc<dyn Backend>) {
     row.cost_nano = Some(i64::MAX as u64);
     let largest =
         EntryRow { reserved_nano: i64::MAX as u64, amount_nano: i64::MAX as u64, ..entry(u32::MAX, EndKind::Settled) };
-    backend.write([1; 16], &Batch { entries: vec![largest], requests: vec![row] }).await.unwrap();
+    backend.write([1; 16], &Batch { entries: vec![largest], requests: vec![row], ..Batch::default() }).await.unwrap();
     let sums = backend.usage(&UsageFilter::default()).await.unwrap();
     assert_eq!((sums[0].usage.input, sums[0].cost.get()), (i64::MAX as u64, i64::MAX as u64));
 }
@@ -266,7 +281,7 @@ async fn batches_of_any_size_are_whole(backend: Arc<dyn Backend>) {
         let bodies: Vec<_> = made.iter().map(|one| serde_json::to_vec(one).unwrap()).collect();
         let requests =
             made.iter().zip(&bodies).map(|(one, body)| RequestRow::of(one, Some("[]"), Some(body))).collect();
-        backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+        backend.write([1; 16], &Batch { entries: vec![], requests, ..Batch::default() }).await.unwrap();
         requests_total += size;
         let sums = backend.usage(&UsageFilter::default()).await.unwrap();
         assert_eq!((sums[0].requests, sums[0].usage.input), (requests_total, requests_total), "{size}");
@@ -343,7 +358,7 @@ async fn nothing_that_a_client_says_keeps_a_group_out(backend: Arc<dyn Backend>)
     let tags = serde_json::to_string(&[Tag { name: odd.into(), value: odd.into() }]).unwrap();
     let entry = EntryRow { provider: odd, model: odd, reason: odd, ..entry(1, EndKind::Settled) };
     let requests = vec![RequestRow::of(&made, Some(&tags), Some(b"\0kept"))];
-    backend.write([1; 16], &Batch { entries: vec![entry], requests }).await.unwrap();
+    backend.write([1; 16], &Batch { entries: vec![entry], requests, ..Batch::default() }).await.unwrap();
     let read = backend.receipt(made.request_id, ReceiptScope::Key(key)).await.unwrap();
     assert_eq!(read.as_deref(), Some(&b"\0kept"[..]));
     for filter in [
@@ -371,7 +386,7 @@ async fn a_group_written_by_two_at_once_is_there_once(backend: Arc<dyn Backend>)
             requests.rotate_left(usize::from(writer) * 50);
             let mut entries: Vec<_> = (0..300).map(|attempt| entry(attempt, EndKind::Settled)).collect();
             entries.rotate_left(usize::from(writer) * 50);
-            backend.write([writer; 16], &Batch { entries, requests }).await
+            backend.write([writer; 16], &Batch { entries, requests, ..Batch::default() }).await
         })
     });
     for writer in writers.collect::<Vec<_>>() {

@@ -62,7 +62,7 @@ async fn child() {
                 let mut open: Vec<(RequestId, u64, Reservation)> = Vec::new();
                 loop {
                     let (id, worst) = (request_id(), rng.random_range(2..1_000_000u64));
-                    let reservation = match ledger.reserve(reserve(id, 1, worst)) {
+                    let reservation = match ledger.reserve(reserve(id, 1, worst), unbudgeted()) {
                         Ok(reservation) => reservation,
                         // The test is faster than the disk.
                         Err(LedgerError::Journal(JournalError::Full)) => {

@@ -22,13 +22,13 @@ async fn a_reservation_ends_in_one_of_three_ways() {
     let store = Store::open_with_clock(&StoreOptions::at(&path), clock).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
     let id = request_id();
-    ledger.reserve(reserve(id, 1, 100)).unwrap().refund("upstream-refused").unwrap();
-    ledger.reserve(reserve(id, 2, 200)).unwrap().quarantine("connection-lost").unwrap();
-    ledger.reserve(reserve(id, 3, 300)).unwrap().settle(Settlement::of(cost(120))).unwrap();
-    drop(ledger.reserve(reserve(id, 4, 400)).unwrap());
+    ledger.reserve(reserve(id, 1, 100), unbudgeted()).unwrap().refund("upstream-refused").unwrap();
+    ledger.reserve(reserve(id, 2, 200), unbudgeted()).unwrap().quarantine("connection-lost").unwrap();
+    ledger.reserve(reserve(id, 3, 300), unbudgeted()).unwrap().settle(Settlement::of(cost(120))).unwrap();
+    drop(ledger.reserve(reserve(id, 4, 400), unbudgeted()).unwrap());
     // Dearer than its bound: the truth is written.
-    ledger.reserve(reserve(id, 5, 10)).unwrap().settle(Settlement::of(cost(11))).unwrap();
-    let open = ledger.reserve(reserve(id, 6, 600)).unwrap();
+    ledger.reserve(reserve(id, 5, 10), unbudgeted()).unwrap().settle(Settlement::of(cost(11))).unwrap();
+    let open = ledger.reserve(reserve(id, 6, 600), unbudgeted()).unwrap();
     ledger.flush().await.unwrap();
     let of = |entry: &Entry| (entry.attempt, entry.kind.clone(), entry.reserved, entry.amount, entry.reason.clone());
     let row =
@@ -59,7 +59,7 @@ async fn a_closed_ledger_takes_nothing() {
     let store = Store::open(&StoreOptions::at(directory.path().join("p.db"))).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
     ledger.clone().close().await.unwrap();
-    let refused = ledger.reserve(reserve(request_id(), 1, 1)).unwrap_err();
+    let refused = ledger.reserve(reserve(request_id(), 1, 1), unbudgeted()).unwrap_err();
     assert!(matches!(refused, LedgerError::Journal(JournalError::Closed)), "{refused}");
 }
 
@@ -112,9 +112,9 @@ async fn long_reservations_do_not_pin_the_journal() {
     let (mut long, mut count) = (Vec::new(), 0);
     // Some 100 segments' worth in a journal of 8, with one long reservation in nearly every segment.
     for round in 0..200 {
-        long.push((request_id(), ledger.reserve(reserve(request_id(), 1, 7)).unwrap()));
+        long.push((request_id(), ledger.reserve(reserve(request_id(), 1, 7), unbudgeted()).unwrap()));
         for _ in 0..100 {
-            ledger.reserve(reserve(request_id(), 1, 5)).unwrap().settle(Settlement::of(cost(5))).unwrap();
+            ledger.reserve(reserve(request_id(), 1, 5), unbudgeted()).unwrap().settle(Settlement::of(cost(5))).unwrap();
             count += 1;
         }
         if round % 4 == 0 {
@@ -185,16 +185,17 @@ async fn a_database_that_fails_delays_and_loses_nothing() {
         segments: 4,
         ..LedgerOptions::default()
     };
-    let ledger = Ledger::open(flaky.clone(), Arc::new(SystemClock), &journals, options).await.unwrap();
+    let ledger =
+        Ledger::open(flaky.clone(), sound.backend().clone(), Arc::new(SystemClock), &journals, options).await.unwrap();
 
-    ledger.reserve(reserve(request_id(), 1, 9)).unwrap().settle(Settlement::of(cost(9))).unwrap();
+    ledger.reserve(reserve(request_id(), 1, 9), unbudgeted()).unwrap().settle(Settlement::of(cost(9))).unwrap();
     let failed = ledger.flush().await.unwrap_err();
     assert!(matches!(failed, LedgerError::Behind(_)), "{failed}");
 
     // The journal fills; then nothing new is let in, while what is open still finds its end.
     let mut open = Vec::new();
     let refusal = loop {
-        match ledger.reserve(reserve(request_id(), 1, 5)) {
+        match ledger.reserve(reserve(request_id(), 1, 5), unbudgeted()) {
             Ok(reservation) => open.push(reservation),
             Err(error) => break error,
         }
@@ -221,7 +222,7 @@ async fn a_database_that_fails_delays_and_loses_nothing() {
     drop(open);
     ledger.flush().await.unwrap();
     // There is room again.
-    ledger.reserve(reserve(request_id(), 1, 1)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.reserve(reserve(request_id(), 1, 1), unbudgeted()).unwrap().settle(Settlement::of(cost(1))).unwrap();
     ledger.close().await.unwrap();
     let entries = entries(&path).await;
     assert_eq!(entries.len(), 2 + ending + rest);

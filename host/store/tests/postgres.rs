@@ -28,7 +28,7 @@ async fn within(mut holds: impl AsyncFnMut() -> bool) {
 async fn entries_are_append_only() {
     let Some(database) = Database::postgres() else { return };
     let ledger = database.open().await.ledger(LedgerOptions::default()).await.unwrap();
-    ledger.reserve(reserve(request_id(), 1, 2)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.reserve(reserve(request_id(), 1, 2), unbudgeted()).unwrap().settle(Settlement::of(cost(1))).unwrap();
     ledger.close().await.unwrap();
     for sql in ["UPDATE ledger_entries SET amount_nano = 0", "DELETE FROM ledger_entries", "TRUNCATE ledger_entries"] {
         let error = database.execute(sql).await.unwrap_err();
@@ -140,7 +140,7 @@ impl Load {
                     while going.load(Ordering::Relaxed) {
                         let (id, begun) = (request_id(), Instant::now());
                         let amount = 1 + count % 997;
-                        let reservation = ledger.reserve(reserve(id, 1, 1_000)).unwrap();
+                        let reservation = ledger.reserve(reserve(id, 1, 1_000), unbudgeted()).unwrap();
                         reservation.settle(Settlement::of(cost(amount))).unwrap();
                         let usage = Usage { input: 1, ..Usage::default() };
                         let made = receipt(id, KeyId::from_bytes([7; 16]), OrganisationId::DEFAULT, usage);
@@ -174,9 +174,15 @@ async fn nothing_is_lost_by(fault: impl AsyncFnOnce(&Server)) {
     let database = Database::at(server.database());
     let store = database.open().await;
     let options = LedgerOptions { group: Duration::from_millis(20), ..LedgerOptions::default() };
-    let ledger = Ledger::open(store.backend().clone(), Arc::new(SystemClock), &database.path().join("j"), options)
-        .await
-        .unwrap();
+    let ledger = Ledger::open(
+        store.backend().clone(),
+        store.backend().clone(),
+        Arc::new(SystemClock),
+        &database.path().join("j"),
+        options,
+    )
+    .await
+    .unwrap();
     let load = Load::start(&ledger);
     tokio::time::sleep(Duration::from_millis(300)).await;
     fault(&server).await;

@@ -18,7 +18,7 @@ async fn files_are_private() {
     let path = directory.path().join("new/deeper/p.db");
     let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
-    ledger.reserve(reserve(request_id(), 1, 1)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.reserve(reserve(request_id(), 1, 1), unbudgeted()).unwrap().settle(Settlement::of(cost(1))).unwrap();
     ledger.flush().await.unwrap();
     let mut waiting = vec![directory.path().join("new")];
     let mut seen = 0;
@@ -53,7 +53,7 @@ async fn entries_are_append_only() {
     let path = directory.path().join("p.db");
     let store = Store::open(&StoreOptions::at(&path)).await.unwrap();
     let ledger = store.ledger(LedgerOptions::default()).await.unwrap();
-    ledger.reserve(reserve(request_id(), 1, 2)).unwrap().settle(Settlement::of(cost(1))).unwrap();
+    ledger.reserve(reserve(request_id(), 1, 2), unbudgeted()).unwrap().settle(Settlement::of(cost(1))).unwrap();
     ledger.close().await.unwrap();
     for sql in ["UPDATE ledger_entries SET amount_nano = 0", "DELETE FROM ledger_entries"] {
         let error = execute(&path, sql).await.unwrap_err();
@@ -75,7 +75,7 @@ async fn a_row_reads_its_own_receipt_or_none() {
     let write = async |which: std::ops::Range<usize>| {
         let requests =
             made[which].iter().map(|one| RequestRow::of(one, None, Some(one.request_id.as_bytes()))).collect();
-        store.backend().write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+        store.backend().write([1; 16], &Batch { requests, ..Batch::default() }).await.unwrap();
     };
     let read = async |at: usize| store.backend().receipt(made[at].request_id, ReceiptScope::Key(key)).await.unwrap();
     write(0..2).await;

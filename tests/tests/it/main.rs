@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod budgets;
 mod catalogue;
 mod config;
 mod conversations;

@@ -71,14 +71,17 @@ impl Running {
             Some(decoded) => decoded.choices.map_or(1, u64::from),
             None => exchange.facts.choices,
         };
-        let worst = exchange.worst_cost(&offer, choices)?;
+        let applicable = exchange.applicable(&offer);
+        let worst = exchange.worst_cost(&offer, choices, applicable.has_hard())?;
         if !exchange.permits_target(&attempt_of(&offer, number, worst.map(|worst| worst.get())))? {
             return Ok(None);
         }
+        let spliceable = inbound.payload.is_none();
+        let (worst, hold) = exchange.hold(applicable, &offer, &endpoint, spliceable, choices, worst)?;
         let Outbound { request, endpoint, strip_usage, stream_usage } =
             exchange.build_request(inbound, &offer, &endpoint)?;
         exchange.enter_target(&offer, choices)?;
-        let held = exchange.reserve(&offer, number, worst)?;
+        let held = exchange.reserve(&offer, number, worst, hold)?;
         exchange.record.attempts.push(receipt::Attempt {
             number,
             provider: offer.connection.name.clone(),

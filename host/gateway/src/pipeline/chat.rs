@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use portcullis_runtime::contract::{chat, guard, types};
 
 use super::attempt::{Attempted, Running};
+use super::budget::BUDGET_EXCEEDED;
 use super::facts::{Facts, invalid};
 use super::failure::Halt;
 use super::payload::{Payload, is_json};
@@ -113,8 +114,8 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
             Ok(Some(running)) => running,
             // A policy leaves this target out.
             Ok(None) => continue,
-            // Another provider may have what this one lacks.
-            Err(stop) if stop.failure.kind == types::FailureKind::UnsupportedFeature || stop.is_of_a_target() => {
+            // Another provider may have what this one lacks, or be within the budget.
+            Err(stop) if passes(&stop) => {
                 last = Some(stop);
                 continue;
             }
@@ -142,6 +143,12 @@ async fn dispatch(mut exchange: Box<Exchange>, mut inbound: Inbound, plan: super
     end(exchange, &stop)
 }
 
+fn passes(stop: &Stop) -> bool {
+    stop.failure.kind == types::FailureKind::UnsupportedFeature
+        || stop.is_of_a_target()
+        || stop.failure.code.as_deref() == Some(BUDGET_EXCEEDED)
+}
+
 /// An attempt that can be run. Files are brought inline only now, when the policies have seen the target.
 async fn prepared(
     exchange: &mut Exchange,
@@ -150,12 +157,14 @@ async fn prepared(
     candidate: u32,
     number: u32,
 ) -> Result<Option<Running>, Stop> {
+    exchange.room = None;
     loop {
         match Running::prepare(exchange, inbound, offer.clone(), candidate, number) {
             Ok(running) => return Ok(running),
             Err(Halt::Stop(stop)) => return Err(stop),
             // Boxed, so that requests without files carry no room for it.
             Err(Halt::Files(inline)) => Box::pin(exchange.bring_media(inbound, &inline)).await?,
+            Err(Halt::Room(asking)) => Box::pin(exchange.ask_for_room(asking)).await?,
         }
     }
 }

@@ -10,6 +10,7 @@ use portcullis_runtime::contract::{dialect, policy, types};
 use portcullis_runtime::{Behalf, CallError, Plugin, Session};
 use portcullis_store::ActiveKey;
 
+use super::budget::Room;
 use super::continuation::{Asked, OpenTurn};
 use super::facts::Facts;
 use super::limits::Spent;
@@ -72,6 +73,8 @@ pub(crate) struct Exchange {
     pub(super) asked: Option<Asked>,
     /// Where the request names what the provider keeps for its whole account.
     pub(super) names_shared: Option<String>,
+    /// What was got from the database for the attempt that is being prepared.
+    pub(super) room: Option<Room>,
     pub started: Instant,
     /// Time spent waiting for providers, which is not the gateway's overhead.
     pub waited: Duration,
@@ -154,6 +157,7 @@ impl Exchange {
             turn: None,
             asked: None,
             names_shared: None,
+            room: None,
             started,
             waited: Duration::ZERO,
             behalf,

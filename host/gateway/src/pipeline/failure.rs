@@ -9,6 +9,7 @@ use portcullis_runtime::contract::types::{self, Failure};
 use portcullis_runtime::{CallError, Plugin};
 
 use super::Exchange;
+use super::budget::{Asking, BUDGET_EXCEEDED};
 use crate::answer::{self, AnswerBody};
 use crate::endpoint::open_header;
 use crate::media::Kind;
@@ -53,6 +54,8 @@ pub(super) enum Halt {
     Stop(Stop),
     /// Files of these kinds that the request names are to be brought inline first.
     Files(Vec<Kind>),
+    /// The database is to be asked for room in the budgets first.
+    Room(Box<Asking>),
 }
 
 impl<E: Into<Stop>> From<E> for Halt {
@@ -149,6 +152,10 @@ impl Exchange {
         self.release_plugins();
         let mut response = error_answer(stop.status.unwrap_or(status), body, stop.failure.retry_after);
         of_protocol(&mut response, &headers);
+        if stop.failure.code.as_deref() == Some(BUDGET_EXCEEDED) {
+            // OpenAI's and Anthropic's SDKs send a 429 again by themselves, unless they are told that it is of no use.
+            response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+        }
         self.dress(&mut response, None);
         response
     }

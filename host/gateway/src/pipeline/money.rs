@@ -4,6 +4,7 @@ use portcullis_core::price::{UnknownPrice as NoPrice, day_of};
 use portcullis_core::receipt::{CostLine, Metering};
 use portcullis_core::{Cost, Metered, NanoUsd, Usage};
 use portcullis_runtime::contract::types;
+use portcullis_store::budgets::Hold;
 use portcullis_store::ledger::LedgerError;
 use portcullis_store::{Reservation, ReserveRequest, Settlement};
 
@@ -13,7 +14,7 @@ use crate::catalog::{ModelFacts, Offer};
 use crate::config::{Settle, UnknownPrice};
 
 /// Output tokens assumed at most where neither the request nor the catalogue has a bound.
-const UNBOUNDED_OUTPUT: u64 = 128 << 10;
+pub(super) const UNBOUNDED_OUTPUT: u32 = 128 << 10;
 
 /// What an attempt has set aside.
 pub(super) struct Held {
@@ -51,26 +52,20 @@ impl Bill {
 
 /// Output tokens of an attempt at most: every answer that was asked for may be as long as the limit.
 fn output_bound(cap: Option<u32>, choices: u64) -> u64 {
-    cap.map_or(UNBOUNDED_OUTPUT, u64::from).saturating_mul(choices.max(1))
+    u64::from(cap.unwrap_or(UNBOUNDED_OUTPUT)).saturating_mul(choices.max(1))
 }
 
 impl Exchange {
     /// The most an attempt can cost: a token is at least a byte of the body, and each answer's output has its cap.
-    pub(super) fn worst_cost(&self, offer: &Offer, choices: u64) -> Result<Option<NanoUsd>, Stop> {
+    /// Under a hard budget an unknown price is refused whatever the operator chose: nobody knows whether it fits.
+    pub(super) fn worst_cost(&self, offer: &Offer, choices: u64, hard: bool) -> Result<Option<NanoUsd>, Stop> {
         if self.route.is_free() {
             return Ok(Some(NanoUsd::ZERO));
         }
-        // What these answer is nothing that was generated, and has no price.
-        let generates = !matches!(&*self.route.operation, "embeddings" | "moderations" | "rerank");
-        let cap = if generates { output_bound(self.output_cap(offer), choices) } else { 0 };
-        let worst = offer
-            .model
-            .prices
-            .in_force(self.context.now)
-            .and_then(|price| price.worst_case(self.facts.body_bytes, cap));
+        let worst = self.worst_with(offer, self.output_cap(offer), choices);
         match (worst, self.snapshot.config.pricing.unknown) {
-            (Ok(cost), _) => Ok(Some(cost.total)),
-            (Err(unknown), UnknownPrice::Alarm) => {
+            (Ok(cost), _) => Ok(Some(cost)),
+            (Err(unknown), UnknownPrice::Alarm) if !hard => {
                 tracing::warn!(
                     request_id = %self.context.request_id,
                     provider = %offer.connection.name,
@@ -80,7 +75,7 @@ impl Exchange {
                 );
                 Ok(None)
             }
-            (Err(unknown), UnknownPrice::Block) => {
+            (Err(unknown), rule) => {
                 tracing::warn!(
                     request_id = %self.context.request_id,
                     provider = %offer.connection.name,
@@ -88,18 +83,32 @@ impl Exchange {
                     %unknown,
                     "refused: the price is unknown"
                 );
-                let message = format!(
-                    "The price of `{}/{}` is unknown, and this gateway refuses what it cannot price.",
-                    offer.connection.name, offer.model.id
-                );
+                let why = match rule {
+                    UnknownPrice::Block => "this gateway refuses what it cannot price",
+                    UnknownPrice::Alarm => "a hard budget refuses what it cannot price",
+                };
+                let message =
+                    format!("The price of `{}/{}` is unknown, and {why}.", offer.connection.name, offer.model.id);
                 Err(Stop { outcome: "denied", ..Stop::of(types::FailureKind::Permission, "unknown_price", message) })
             }
         }
     }
 
-    /// Sets the worst case aside. Nothing is sent before this returned.
-    pub(super) fn reserve(&self, offer: &Offer, number: u32, worst: Option<NanoUsd>) -> Result<Held, Stop> {
-        let reservation = self.gateway.ledger.reserve(ReserveRequest {
+    /// Whether the operation's answers are generated, so that they have a length and a price.
+    pub(super) fn generates(&self) -> bool {
+        !matches!(&*self.route.operation, "embeddings" | "moderations" | "rerank")
+    }
+
+    /// The most that an attempt can cost with answers of at most so many tokens.
+    pub(super) fn worst_with(&self, offer: &Offer, cap: Option<u32>, choices: u64) -> Result<NanoUsd, NoPrice> {
+        let cap = if self.generates() { output_bound(cap, choices) } else { 0 };
+        let price = offer.model.prices.in_force(self.context.now)?;
+        Ok(price.worst_case(self.facts.body_bytes, cap)?.total)
+    }
+
+    /// Sets the worst case aside, which the budgets hold. Nothing is sent before this returned.
+    pub(super) fn reserve(&self, offer: &Offer, number: u32, worst: Option<NanoUsd>, hold: Hold) -> Result<Held, Stop> {
+        let request = ReserveRequest {
             request_id: self.request_id,
             attempt: number,
             key_id: self.key.id,
@@ -108,7 +117,8 @@ impl Exchange {
             model: offer.model.id.clone(),
             worst: worst.unwrap_or(NanoUsd::ZERO),
             now_ms: self.context.now,
-        });
+        };
+        let reservation = self.gateway.ledger.reserve(request, hold);
         match reservation {
             Ok(reservation) => Ok(Held { reservation: Some(reservation), worst }),
             Err(error) => {
@@ -252,7 +262,7 @@ mod tests {
     fn every_answer_has_the_cap_to_itself() {
         assert_eq!(output_bound(Some(100), 1), 100);
         assert_eq!(output_bound(Some(100), 4), 400);
-        assert_eq!(output_bound(None, 2), 2 * UNBOUNDED_OUTPUT);
+        assert_eq!(output_bound(None, 2), 2 * u64::from(UNBOUNDED_OUTPUT));
         assert_eq!(output_bound(Some(100), 0), 100);
         assert_eq!(output_bound(Some(u32::MAX), u64::MAX), u64::MAX);
     }

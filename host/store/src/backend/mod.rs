@@ -3,6 +3,7 @@
 
 mod access;
 mod audit;
+mod budgets;
 mod chain;
 mod connections;
 mod conversations;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 
 pub use access::AccessBackend;
 pub use audit::AuditBackend;
+pub use budgets::{BudgetBackend, BudgetNews, BudgetWatch};
 pub use chain::{ChainBackend, Examine, MakeCheckpoint};
 pub use connections::ConnectionBackend;
 pub use conversations::ConversationBackend;
@@ -35,6 +37,7 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub trait Backend:
     AccessBackend
     + AuditBackend
+    + BudgetBackend
     + ChainBackend
     + ConnectionBackend
     + ConversationBackend
@@ -49,6 +52,7 @@ pub trait Backend:
 impl<T> Backend for T where
     T: AccessBackend
         + AuditBackend
+        + BudgetBackend
         + ChainBackend
         + ConnectionBackend
         + ConversationBackend

@@ -82,11 +82,16 @@ impl Linker {
     }
 
     pub fn entry<T: Texts>(&mut self, writer: &[u8; 16], row: &EntryRow<'_>) -> Head {
+        self.step::<T>(writer, row, 0)
+    }
+
+    /// An entry that decides about an earlier one.
+    pub fn step<T: Texts>(&mut self, writer: &[u8; 16], row: &EntryRow<'_>, step: i64) -> Head {
         let (provider, model, reason) = (T::text(row.provider), T::text(row.model), T::text(row.reason));
         let entry = canonical::Entry {
             request_id: &row.request_id,
             attempt: i64::from(row.attempt),
-            step: 0,
+            step,
             kind: row.kind.as_str().as_bytes(),
             key_id: &row.key_id,
             organisation: &row.organisation,

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,10 @@ impl Journal {
         DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = lock_file(&directory)?;
         lock.try_lock()?;
+        if let Some(boot) = this_boot() {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600).open(directory.join(BOOT))?.write_all(&boot)?;
+        }
         let mut state = State {
             live: VecDeque::new(),
             spare: Vec::new(),
@@ -266,6 +270,35 @@ impl DeadEpoch {
     pub fn remove(self) -> io::Result<()> {
         fs::remove_dir_all(&self.directory)
     }
+
+    pub fn name(&self) -> Option<[u8; 16]> {
+        epoch_of(&self.directory)
+    }
+
+    /// Whether the machine has run ever since: then the kernel has kept every record that was appended.
+    pub fn is_of_this_boot(&self) -> bool {
+        let written = fs::read(self.directory.join(BOOT)).ok();
+        written.is_some() && written == this_boot()
+    }
+}
+
+/// In an epoch's directory: which start of the machine it is of.
+const BOOT: &str = "boot";
+
+/// `None` where the system does not tell.
+fn this_boot() -> Option<Vec<u8>> {
+    fs::read("/proc/sys/kernel/random/boot_id").ok()
+}
+
+fn epoch_of(directory: &Path) -> Option<[u8; 16]> {
+    let name = directory.file_name()?.to_str()?;
+    uuid::Uuid::try_parse(name).ok().map(uuid::Uuid::into_bytes)
+}
+
+/// All epochs that have a journal, living or dead.
+pub(crate) fn epochs(root: &Path) -> io::Result<Vec<[u8; 16]>> {
+    let entries = fs::read_dir(root)?;
+    entries.filter_map(|entry| entry.map(|entry| epoch_of(&entry.path())).transpose()).collect()
 }
 
 fn lock_file(directory: &Path) -> io::Result<File> {

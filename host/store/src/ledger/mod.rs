@@ -22,14 +22,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_core::{Clock, KeyId, Name, NanoUsd, OrganisationId, Receipt, RequestId};
+use portcullis_core::{BudgetId, Clock, KeyId, Name, NanoUsd, OrganisationId, Receipt, RequestId};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 pub use journal::JournalError;
 pub use reservation::{Reservation, ReserveRequest, Settlement};
 
-use crate::backend::LedgerBackend;
+use crate::backend::{BudgetBackend, LedgerBackend};
+use crate::budgets::{Applicable, Budgets, Hold, HoldError, Refusal, Subject};
 use crate::encode;
 use crate::error::StoreError;
 use crate::receipt;
@@ -92,6 +93,7 @@ struct Inner {
     epoch: [u8; 16],
     journal: Arc<Journal>,
     backend: Arc<dyn LedgerBackend>,
+    budgets: Arc<Budgets>,
     clock: Arc<dyn Clock>,
     signals: Arc<Signals>,
     progress: watch::Receiver<Progress>,
@@ -133,6 +135,7 @@ impl Ledger {
     /// As [`crate::Store::ledger`].
     pub async fn open(
         backend: Arc<dyn LedgerBackend>,
+        budgets: Arc<dyn BudgetBackend>,
         clock: Arc<dyn Clock>,
         root: &Path,
         options: LedgerOptions,
@@ -140,26 +143,83 @@ impl Ledger {
         let directory = |source| LedgerError::Directory { path: root.to_owned(), source };
         let lock = wait_for_root(root).await?;
         let epoch = Uuid::now_v7();
-        replay::replay(backend.clone(), root.to_owned(), *epoch.as_bytes(), clock.now_ms()).await?;
+        replay::replay(backend.clone(), budgets.clone(), root.to_owned(), *epoch.as_bytes(), clock.now_ms()).await?;
         let journal =
             Journal::create(root, &epoch.simple().to_string(), options.segment_bytes.max(1 << 16), options.segments)
                 .map_err(directory)?;
         drop(lock);
+        let budgets = Budgets::start(budgets, clock.clone(), *epoch.as_bytes()).await?;
 
         let journal = Arc::new(journal);
         let signals = Arc::new(Signals::default());
         let (sender, progress) = watch::channel(Progress::default());
-        let writer = Writer::new(journal.clone(), backend.clone(), signals.clone(), sender, *epoch.as_bytes(), options);
+        let writer = Writer::new(
+            journal.clone(),
+            backend.clone(),
+            budgets.clone(),
+            signals.clone(),
+            sender,
+            *epoch.as_bytes(),
+            options,
+        );
         tokio::spawn(writer.run());
-        Ok(Self { inner: Arc::new(Inner { epoch: *epoch.as_bytes(), journal, backend, clock, signals, progress }) })
+        Ok(Self {
+            inner: Arc::new(Inner { epoch: *epoch.as_bytes(), journal, backend, budgets, clock, signals, progress }),
+        })
     }
 
-    /// Reserves the most an attempt can cost. It must be called before the attempt is sent, once per attempt of a request.
+    /// Whether there are any budgets at all: then it must be known what a request is subject to.
+    pub fn has_budgets(&self) -> bool {
+        self.inner.budgets.any()
+    }
+
+    /// The budgets that count a request at a target: none costs one look.
+    pub fn applicable(&self, subject: &Subject<'_>) -> Applicable {
+        self.inner.budgets.applicable(subject)
+    }
+
+    /// Holds `amount` in every budget that counts a request, without waiting. `None`: [`Ledger::hold`] has to ask the database.
+    /// `before` is what the request's earlier attempts have cost.
+    ///
+    /// # Errors
+    /// A hard budget has no room.
+    pub fn try_hold(
+        &self,
+        applicable: &Applicable,
+        amount: NanoUsd,
+        before: NanoUsd,
+        now_ms: u64,
+    ) -> Result<Option<Hold>, Box<Refusal>> {
+        self.inner.budgets.try_hold(applicable, amount, before, now_ms)
+    }
+
+    /// Holds `amount` in every budget that counts a request, or in none.
+    ///
+    /// # Errors
+    /// [`HoldError::Refused`] where a hard budget has no room, also after other processes gave back what they do not use;
+    /// [`HoldError::Changed`] where [`Ledger::applicable`] must be asked again.
+    pub async fn hold(
+        &self,
+        applicable: &Applicable,
+        amount: NanoUsd,
+        before: NanoUsd,
+        now_ms: u64,
+    ) -> Result<Hold, HoldError> {
+        self.inner.budgets.hold(applicable, amount, before, now_ms).await
+    }
+
+    /// Reserves the most an attempt can cost, which `hold` holds in the budgets. It must be called before the attempt is sent,
+    /// once per attempt of a request.
     ///
     /// # Errors
     /// [`LedgerError::Journal`]: nothing is reserved and nothing may be sent.
-    pub fn reserve(&self, request: ReserveRequest) -> Result<Reservation, LedgerError> {
-        Reservation::begin(self.clone(), request)
+    pub fn reserve(&self, request: ReserveRequest, hold: Hold) -> Result<Reservation, LedgerError> {
+        Reservation::begin(self.clone(), request, hold)
+    }
+
+    /// What this process could take of a budget without asking, nano-USD: for metrics.
+    pub fn at_hand(&self, budget: BudgetId) -> u64 {
+        self.inner.budgets.free(budget)
     }
 
     /// Records a request, when it is over, by its receipt: a usage row, and the receipt itself. Also for requests that were

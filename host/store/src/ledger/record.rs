@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{EndKind, EntryRow, RequestRow, id};
+use crate::rows::{EndKind, EntryRow, RequestRow, bytes, id};
 
 /// Written in every segment's head. A change of any record below is a new number.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// Which reservation: a request's attempt.
 pub(crate) type ReservationKey = ([u8; 16], u32);
@@ -23,6 +23,9 @@ pub(crate) struct ReserveRecord<'a> {
     pub model: &'a str,
     pub worst_nano: u64,
     pub reserved_ms: u64,
+    /// As in [`EntryRow::held`].
+    #[serde(with = "bytes::plain")]
+    pub held: &'a [u8],
 }
 
 impl<'a> ReserveRecord<'a> {
@@ -47,6 +50,7 @@ impl<'a> ReserveRecord<'a> {
             reason,
             reserved_ms: self.reserved_ms,
             ended_ms,
+            held: self.held,
         }
     }
 }

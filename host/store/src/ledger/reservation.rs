@@ -5,6 +5,8 @@ use portcullis_core::price::Cost;
 use super::journal::Room;
 use super::record::{Record, ReserveRecord};
 use super::{KeyId, Ledger, LedgerError, Name, NanoUsd, OrganisationId, RequestId};
+use crate::budgets::Hold;
+use crate::fail::point;
 use crate::rows::{EndKind, EntryRow};
 
 /// What is to be reserved, for whom.
@@ -48,11 +50,14 @@ impl Settlement {
 pub struct Reservation {
     ledger: Ledger,
     request: ReserveRequest,
+    /// The budgets' windows that it counts in.
+    held: Vec<u8>,
     ended: bool,
 }
 
 impl Reservation {
-    pub(super) fn begin(ledger: Ledger, request: ReserveRequest) -> Result<Self, LedgerError> {
+    pub(super) fn begin(ledger: Ledger, request: ReserveRequest, hold: Hold) -> Result<Self, LedgerError> {
+        debug_assert!(hold.held().is_empty() || hold.amount() == request.worst, "what is reserved is what is held");
         let record = ReserveRecord {
             request_id: *request.request_id.as_bytes(),
             attempt: request.attempt,
@@ -62,9 +67,12 @@ impl Reservation {
             model: &request.model,
             worst_nano: request.worst.get(),
             reserved_ms: request.now_ms,
+            held: hold.held(),
         };
+        point("reserve.before");
         ledger.append(&Record::Reserve(record), Room::New)?;
-        Ok(Self { ledger, request, ended: false })
+        point("reserve.after");
+        Ok(Self { ledger, request, held: hold.into_held(), ended: false })
     }
 
     /// nano-USD held.
@@ -113,8 +121,14 @@ impl Reservation {
             reason,
             reserved_ms: self.request.now_ms,
             ended_ms: self.ledger.inner.clock.now_ms(),
+            held: &self.held,
         };
-        self.ledger.append(&Record::End(entry), Room::End)
+        point("end.before");
+        // What is not recorded stays held: it will count whole when the next start finds it open.
+        self.ledger.append(&Record::End(entry), Room::End)?;
+        point("end.after");
+        self.ledger.inner.budgets.end(&self.held, self.request.worst, cost.total);
+        Ok(())
     }
 }
 

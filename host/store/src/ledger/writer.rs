@@ -18,8 +18,10 @@ use super::record::{self, Record, ReservationKey};
 use super::segment::HEAD;
 use super::{LedgerOptions, Signals};
 use crate::backend::LedgerBackend;
+use crate::budgets::Budgets;
 use crate::encode;
 use crate::error::StoreError;
+use crate::fail::point;
 use crate::rows::Batch;
 
 /// Segments in use before open reservations of the oldest are carried.
@@ -38,6 +40,7 @@ pub(super) struct Progress {
 pub(super) struct Writer {
     journal: Arc<Journal>,
     backend: Arc<dyn LedgerBackend>,
+    budgets: Arc<Budgets>,
     signals: Arc<Signals>,
     progress: watch::Sender<Progress>,
     epoch: [u8; 16],
@@ -71,6 +74,7 @@ impl Writer {
     pub fn new(
         journal: Arc<Journal>,
         backend: Arc<dyn LedgerBackend>,
+        budgets: Arc<Budgets>,
         signals: Arc<Signals>,
         progress: watch::Sender<Progress>,
         epoch: [u8; 16],
@@ -80,6 +84,7 @@ impl Writer {
         Self {
             journal,
             backend,
+            budgets,
             signals,
             progress,
             epoch,
@@ -123,10 +128,18 @@ impl Writer {
                 }
             }
         }
-        if self.open.is_empty()
-            && self.journal.seal(self.read)
-            && let Err(error) = self.journal.remove()
-        {
+        self.budgets.close().await;
+        if !self.open.is_empty() || !self.journal.seal(self.read) {
+            return;
+        }
+        point("close.before");
+        // While the journal is there the next start would do the same.
+        if let Err(error) = self.budgets.end_leases().await {
+            tracing::warn!(%error, "what was leased could not be given back; the next start does");
+            return;
+        }
+        point("close.after");
+        if let Err(error) = self.journal.remove() {
             tracing::warn!(%error, "the journal could not be removed");
         }
     }
@@ -155,6 +168,7 @@ impl Writer {
             if read.records == 0 {
                 break;
             }
+            point("write.before");
             if !batch.is_empty()
                 && let Err(error) = self.backend.write(self.epoch, &batch).await
             {
@@ -165,6 +179,7 @@ impl Writer {
                 });
                 return Err(error);
             }
+            point("write.after");
             for change in changes.drain(..) {
                 self.change(change);
             }
@@ -184,7 +199,7 @@ impl Writer {
 
     /// The next records, at most a group of them, and what they change when they are written.
     fn gather<'a>(&self, live: &'a [Live], changes: &mut Vec<Change>) -> (Batch<'a>, Read) {
-        let mut batch = Batch::default();
+        let mut batch = Batch { epoch: self.epoch, ..Batch::default() };
         let mut read = Read { cursor: self.cursor, records: 0 };
         for Live { segment, end } in live {
             let serial = segment.serial();

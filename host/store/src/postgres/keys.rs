@@ -141,7 +141,7 @@ impl KeyBackend for Postgres {
 
     fn watch_keys(&self) -> Answer<'_, Box<dyn KeyWatch>> {
         Box::pin(async move {
-            let mut watch = Watch { options: self.options.clone(), listener: None, seen: None };
+            let mut watch = Watch::new(self.options.clone());
             within(CALL, watch.connect()).await?;
             Ok(Box::new(watch) as Box<dyn KeyWatch>)
         })
@@ -342,14 +342,23 @@ fn stored(row: &PgRow) -> Result<StoredKey, StoreError> {
 
 /// Hears of changes by `LISTEN`, and reads the revision whenever it is asked, which also shows that the server answers: what was
 /// announced while nobody listened is found so.
-struct Watch {
+pub(super) struct Watch {
     options: PgConnectOptions,
     listener: Option<PgListener>,
     seen: Option<i64>,
 }
 
 impl Watch {
-    async fn connect(&mut self) -> Result<&mut PgListener, StoreError> {
+    pub fn new(options: PgConnectOptions) -> Self {
+        Self { options, listener: None, seen: None }
+    }
+
+    /// The connection did not answer: another one is made when it is needed.
+    pub fn hang_up(&mut self) {
+        self.listener = None;
+    }
+
+    pub async fn connect(&mut self) -> Result<&mut PgListener, StoreError> {
         if self.listener.is_none() {
             // A pool of its own for each: one that hangs is left behind.
             let pool = PgPoolOptions::new()

@@ -14,8 +14,9 @@ use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, SqlStr};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::{CALL, Postgres, chain, connect, within};
+use super::{CALL, Postgres, chain, connect, counts, within};
 use crate::backend::{Answer, LedgerBackend};
+use crate::budgets::Counts;
 use crate::chain::{Head, Known, Linker, Records, Texts};
 use crate::codec::{int, json, text};
 use crate::error::StoreError;
@@ -224,6 +225,9 @@ impl Groups {
                 transaction.rollback().await?;
                 return Ok(false);
             }
+            let mut counted = Counts::new();
+            new.iter().for_each(|row| counted.add(row));
+            counts::write(&mut transaction, &counted, batch.epoch).await?;
         }
         let mut new = sorted(&batch.requests, |row| row.request_id);
         if sift {

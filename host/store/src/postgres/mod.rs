@@ -7,14 +7,18 @@
 //! then writes takes the lock of a row first that all who do the same take (`SELECT … FOR UPDATE`, or the `UPDATE` of a revision).
 
 mod access;
+mod alerts;
 mod audit;
+mod budgets;
 mod chain;
 mod connections;
 mod conversations;
+mod counts;
 mod identity;
 mod keys;
 mod ledger;
 mod people;
+mod quarantine;
 mod requests;
 mod row;
 mod session;
@@ -40,6 +44,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../migrations/postgres/0001_identity_ledger_receipts.sql"),
     ),
     (2, "access, audit", include_str!("../../../../migrations/postgres/0002_access_audit.sql")),
+    (3, "budgets", include_str!("../../../../migrations/postgres/0003_budgets.sql")),
     (4, "chain", include_str!("../../../../migrations/postgres/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/postgres/0006_connections.sql")),
 ];

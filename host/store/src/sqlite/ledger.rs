@@ -14,10 +14,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use sqlx::sqlite::SqlitePool;
 
 use super::codec::int;
+use super::counts;
 use super::pages::{self, Page, Pages};
 use super::prepared::{Statements, Value};
 use super::{BUSY, Sqlite};
 use crate::backend::{Answer, LedgerBackend};
+use crate::budgets::Counts;
 use crate::chain::{AsIs, Hash, Head, Known, Linker, Records};
 use crate::error::StoreError;
 use crate::rows::{Batch, EntryRow, RequestRow};
@@ -145,6 +147,7 @@ impl Writing {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         links.head = heads.head(writer, head(&transaction, writer)?);
         let mut pace = Pace(0);
+        let mut counts = Counts::new();
 
         sort(order, batch.entries.iter().map(|row| &row.request_id));
         if sift {
@@ -173,6 +176,9 @@ impl Writing {
         if new != expected as u64 {
             return Ok(Written::Again);
         }
+        // All that was offered here is new.
+        order.iter().for_each(|&(_, at)| counts.add(&batch.entries[at as usize]));
+        counts::write(&counts, &transaction, batch.epoch)?;
 
         sort(order, batch.requests.iter().map(|row| &row.request_id));
         if sift {

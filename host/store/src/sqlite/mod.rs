@@ -1,15 +1,19 @@
 //! SQLite: the embedded default. WAL; one connection writes the ledger's groups, a few read.
 
 mod access;
+mod alerts;
 mod audit;
+mod budgets;
 mod chain;
 mod connections;
 mod conversations;
+mod counts;
 mod identity;
 mod keys;
 mod ledger;
 mod people;
 mod prepared;
+mod quarantine;
 mod requests;
 mod row;
 mod usage;
@@ -36,6 +40,7 @@ use crate::{codec, pages};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "identity, ledger, receipts", include_str!("../../../../migrations/sqlite/0001_identity_ledger_receipts.sql")),
     (2, "access, audit", include_str!("../../../../migrations/sqlite/0002_access_audit.sql")),
+    (3, "budgets", include_str!("../../../../migrations/sqlite/0003_budgets.sql")),
     (4, "chain", include_str!("../../../../migrations/sqlite/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/sqlite/0006_connections.sql")),
 ];

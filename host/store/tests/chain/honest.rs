@@ -54,6 +54,7 @@ fn entry(request_id: RequestId, attempt: u32) -> EntryRow<'static> {
         reason: "ok",
         reserved_ms: NOW,
         ended_ms: NOW + 1,
+        held: &[],
     }
 }
 
@@ -72,6 +73,7 @@ pub async fn writes_again(store: Store) {
     let rows = |range: std::ops::Range<usize>| Batch {
         entries: ids[range.clone()].iter().flat_map(|id| [entry(*id, 1), entry(*id, 2)]).collect(),
         requests: made[range].iter().map(|one| RequestRow::of(one, None, Some(b"kept"))).collect(),
+        ..Batch::default()
     };
     let write = async |writer: u8, batch: &Batch<'_>| store.backend().write([writer; 16], batch).await.unwrap();
     write(1, &rows(0..20)).await;

@@ -39,8 +39,12 @@ async fn spend(ledger: &Ledger, requests: u64) -> Vec<RequestId> {
     let mut ids = Vec::new();
     for number in 0..requests {
         let id = request_id();
-        ledger.reserve(reserve(id, 1, 50 + number)).unwrap().refund("upstream-refused").unwrap();
-        ledger.reserve(reserve(id, 2, 100 + number)).unwrap().settle(Settlement::of(cost(90 + number))).unwrap();
+        ledger.reserve(reserve(id, 1, 50 + number), unbudgeted()).unwrap().refund("upstream-refused").unwrap();
+        ledger
+            .reserve(reserve(id, 2, 100 + number), unbudgeted())
+            .unwrap()
+            .settle(Settlement::of(cost(90 + number)))
+            .unwrap();
         let organisation = if number % 3 == 0 { OTHER } else { OrganisationId::DEFAULT };
         let mut receipt = receipt(id, KeyId::from_bytes([7; 16]), organisation, Usage::default());
         receipt.caller.user = (number % 2 == 0).then(|| "ada".into());

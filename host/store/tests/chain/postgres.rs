@@ -16,7 +16,7 @@ async fn what_is_written_to_postgresql_verifies_and_tampering_is_named() {
     let id = request_id();
     let mut strange = reserve(id, 1, 5);
     strange.model = "mo\0del".into();
-    ledger.reserve(strange).unwrap().settle(Settlement::of(cost(4))).unwrap();
+    ledger.reserve(strange, unbudgeted()).unwrap().settle(Settlement::of(cost(4))).unwrap();
     let mut odd = receipt(id, KeyId::from_bytes([7; 16]), OTHER, Usage::default());
     odd.caller.user = Some("a\0b".into());
     odd.tags[0].value = "\0".into();

@@ -10,6 +10,7 @@ use portcullis_core::{
     Cost, Environment, FailureKind, KeyId, NanoUsd, OrganisationId, Price, Rates, Receipt, RequestId, Usage,
 };
 use portcullis_store::ReserveRequest;
+use portcullis_store::budgets::Hold;
 use sqlx::{Connection, Row, SqliteConnection};
 
 pub use database::Database;
@@ -39,6 +40,10 @@ pub fn reserve(request_id: RequestId, attempt: u32, worst: u64) -> ReserveReques
         worst: nano(worst),
         now_ms: NOW,
     }
+}
+
+pub fn unbudgeted() -> Hold {
+    Hold::unbudgeted()
 }
 
 pub fn price() -> Price {

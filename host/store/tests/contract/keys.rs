@@ -217,7 +217,7 @@ pub async fn a_watch_tells_of_keys_and_not_of_entries(backend: Arc<dyn Backend>)
     let mut watch = backend.watch_keys().await.unwrap();
     assert!(watch.changed().await.unwrap());
     assert!(!watch.changed().await.unwrap());
-    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], requests: vec![] };
+    let batch = Batch { entries: vec![entry(1, EndKind::Settled)], ..Batch::default() };
     backend.write([1; 16], &batch).await.unwrap();
     assert!(!watch.changed().await.unwrap());
     let (secret, record) = key("k");

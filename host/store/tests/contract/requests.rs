@@ -31,7 +31,7 @@ pub async fn requests_are_found(backend: Arc<dyn Backend>) {
     let requests = rows
         .map(|(one, tags)| RequestRow::of(one, Some(tags.as_str()).filter(|_| !one.tags.is_empty()), None))
         .collect();
-    backend.write([1; 16], &Batch { entries: vec![], requests }).await.unwrap();
+    backend.write([1; 16], &Batch { requests, ..Batch::default() }).await.unwrap();
 
     let number = |id| made.iter().position(|one| one.request_id == id).unwrap();
     let found = async |filter: RequestFilter| {
