@@ -122,6 +122,8 @@ fn any_price() -> impl Strategy<Value = Price> {
             source: "test".to_owned(),
             rates,
             tiers: tiers.into_iter().map(|(above, (_, rates))| Tier { above, rates }).collect(),
+            units: Vec::new(),
+            services: Vec::new(),
         },
     )
 }

@@ -40,6 +40,9 @@ struct View {
     environment: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
+    /// The value of the tag that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
     requests: u64,
     /// Of them, answered with a status of 400 or more.
     failed: u64,
@@ -95,6 +98,7 @@ impl From<UsageRow> for View {
             key: row.key.map(|one| one.to_string()),
             environment: row.environment,
             user: row.user,
+            tag: row.tag,
             requests: row.requests,
             failed: row.failed,
             tokens: row.usage.into(),
@@ -131,9 +135,11 @@ struct Query {
     since_ms: Option<u64>,
     /// Exclusive.
     until_ms: Option<u64>,
-    /// What to group by, separated by commas: `day`, `provider`, `model`, `organisation`, `team`, `key`, `environment`, `user`. By
-    /// default one sum over all.
+    /// What to group by, separated by commas: `day`, `provider`, `model`, `organisation`, `team`, `key`, `environment`, `user`,
+    /// `tag`. By default one sum over all.
     by: Option<String>,
+    /// The tag whose values are meant by `tag`.
+    tag: Option<String>,
 }
 
 fn groups(by: &str) -> Result<Vec<UsageGroup>, Problem> {
@@ -149,6 +155,7 @@ fn groups(by: &str) -> Result<Vec<UsageGroup>, Problem> {
                 "key" => UsageGroup::Key,
                 "environment" => UsageGroup::Environment,
                 "user" => UsageGroup::User,
+                "tag" => UsageGroup::Tag,
                 other => return Err(Problem::parameter("by", format!("{other:?} is nothing that can be grouped by."))),
             })
         })
@@ -159,6 +166,10 @@ fn groups(by: &str) -> Result<Vec<UsageGroup>, Problem> {
 #[utoipa::path(get, path = "/usage", tag = "usage", operation_id = "sumUsage", params(Query), responses((status = 200, body = Sums)))]
 async fn sums(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) -> Result<Json<Sums>, Problem> {
     let (organisation, team) = call.within();
+    let groups = groups(asked.by.as_deref().unwrap_or(""))?;
+    if groups.contains(&UsageGroup::Tag) && asked.tag.is_none() {
+        return Err(Problem::parameter("tag", "Which tag is meant by `by=tag` must be named."));
+    }
     let filter = UsageFilter {
         since_ms: asked.since_ms,
         until_ms: asked.until_ms,
@@ -168,7 +179,8 @@ async fn sums(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) ->
         provider: asked.provider,
         model: asked.model,
         user: asked.user,
-        groups: groups(asked.by.as_deref().unwrap_or(""))?,
+        groups,
+        tag: asked.tag,
     };
     // What this process has not yet written is counted too; where the database is behind, as far as it is.
     if let Err(error) = api.gateway.ledger.flush().await {
