@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use portcullis_core::Limits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -44,6 +45,10 @@ pub struct AccessPolicy {
     /// The highest tier: no limit of a key is above that tier's, whatever its own tier says. Of organisations and teams only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tier: Option<String>,
+    /// Limits of a key, which go over its tier's one by one, but never above those of a `max_tier`. Of keys only: what organisations and
+    /// teams may ask for together stands in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Days after which a secret expires, whatever its key says. Of organisations and teams only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_key_days: Option<u32>,
@@ -155,6 +160,11 @@ impl AccessPolicy {
         if origin == PolicyOrigin::Key && (self.max_tier.is_some() || self.max_key_days.is_some()) {
             return invalid("max_tier and max_key_days are of organisations and teams".to_owned());
         }
+        if origin != PolicyOrigin::Key && self.limits.is_some() {
+            return invalid(
+                "limits are of keys; those of organisations and teams stand in the configuration".to_owned(),
+            );
+        }
         if self.max_key_days == Some(0) {
             return invalid("max_key_days is at least 1".to_owned());
         }
@@ -258,6 +268,11 @@ impl EffectivePolicy {
         self.layers.iter().rev().find_map(|(origin, policy)| Some((policy.tier.as_deref()?, *origin)))
     }
 
+    /// The key's own limits.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.layers.iter().find(|(origin, _)| *origin == PolicyOrigin::Key)?.1.limits.as_ref()
+    }
+
     /// The tiers above whose limits none of its own is.
     pub fn max_tiers(&self) -> impl Iterator<Item = (&str, PolicyOrigin)> {
         self.layers.iter().filter_map(|(origin, policy)| Some((policy.max_tier.as_deref()?, *origin)))
@@ -292,6 +307,9 @@ impl EffectivePolicy {
         }
         let (tier, origin) = self.tier().map_or((Value::Null, PolicyOrigin::Default), |(tier, at)| (json!(tier), at));
         lines.push(PolicyLine { field: "tier".to_owned(), value: tier, origin });
+        if let Some(limits) = self.limits() {
+            lines.push(PolicyLine { field: "limits".to_owned(), value: json!(limits), origin: PolicyOrigin::Key });
+        }
         lines.extend(self.max_tiers().map(|(tier, origin)| PolicyLine {
             field: "max_tier".to_owned(),
             value: json!(tier),

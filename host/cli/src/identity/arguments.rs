@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_core::receipt::Tag;
-use portcullis_core::{Clock, Grant, MemberId, OrganisationId, Role, Scope, SystemClock, TeamId};
+use portcullis_core::{Clock, Grant, Limits, MemberId, OrganisationId, Role, Scope, SystemClock, TeamId};
 use portcullis_store::{AccessPolicy, Store};
 
 pub const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
@@ -36,6 +36,9 @@ pub struct PolicyArguments {
     /// The tier of a key; of an organisation or team, that of keys which name none.
     #[arg(long)]
     tier: Option<String>,
+    /// A limit of a key, which goes over its tier's: `requests_per_minute=60`, `tokens_per_day=1000000`, `concurrent_requests=4`.
+    #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
+    limits: Vec<Limits>,
 }
 
 /// What an organisation or team says beyond that.
@@ -59,6 +62,7 @@ pub enum PolicyName {
     Origin,
     Referrer,
     Tier,
+    Limit,
     MaxTier,
     MaxKeyDays,
 }
@@ -86,6 +90,9 @@ impl PolicyArguments {
         put(&mut policy.origins, self.origins);
         put(&mut policy.referrers, self.referrers);
         policy.tier = self.tier.or(policy.tier.take());
+        for limit in self.limits {
+            policy.limits = Some(limit.over(&policy.limits.unwrap_or_default()));
+        }
         *policy != before
     }
 }
@@ -95,6 +102,13 @@ impl CapArguments {
         policy.max_tier = self.max_tier.or(policy.max_tier.take());
         policy.max_key_days = self.max_key_days.or(policy.max_key_days);
     }
+}
+
+/// A set with one limit in it.
+fn limit(text: &str) -> Result<Limits, String> {
+    let (name, number) = text.split_once('=').ok_or("a limit is name=number")?;
+    let number: u64 = number.parse().map_err(|_| "a limit is a number, from 0")?;
+    serde_json::from_value(serde_json::json!({ name: number })).map_err(|error| error.to_string())
 }
 
 /// Opens what is named.
@@ -109,6 +123,7 @@ pub fn open(policy: &mut AccessPolicy, names: &[PolicyName]) {
             PolicyName::Referrer => policy.referrers = None,
             PolicyName::Tier => policy.tier = None,
             PolicyName::MaxTier => policy.max_tier = None,
+            PolicyName::Limit => policy.limits = None,
             PolicyName::MaxKeyDays => policy.max_key_days = None,
         }
     }

@@ -24,6 +24,9 @@ pub struct Policy {
     pub tier: Option<String>,
     /// The highest tier that a key may have. Of organisations and teams only.
     pub max_tier: Option<String>,
+    /// A key's own limits, which go over its tier's: `{"requests_per_minute": 60}`. Of keys only.
+    #[schema(value_type = Option<Object>)]
+    pub limits: Option<portcullis_core::Limits>,
     /// Days after which a secret expires, whatever its key says. Of organisations and teams only.
     pub max_key_days: Option<u32>,
 }
@@ -55,7 +58,8 @@ mod tests {
     #[test]
     fn the_document_s_shapes_are_the_store_s() {
         let all = json!({"models": ["a"], "providers": [], "regions": ["r"], "cidrs": ["10.0.0.0/8"], "origins": ["https://a.example"],
-            "referrers": ["b"], "tier": "t", "max_tier": "u", "max_key_days": 1});
+            "referrers": ["b"], "tier": "t", "max_tier": "u",
+            "limits": {"tokens_per_day": 5}, "max_key_days": 1});
         let shown: Policy = serde_json::from_value(all.clone()).unwrap();
         assert_eq!(serde_json::to_value(shown).unwrap(), all);
         let stored: AccessPolicy = serde_json::from_value(all.clone()).unwrap();

@@ -33,7 +33,7 @@ impl<'a> Caller<'a> {
             environment: key.environment,
             tier: key.policy.tier().map(|(tier, _)| tier),
             policy: key.policy.max_tiers().next().is_some().then_some(&key.policy),
-            own: None,
+            own: key.policy.limits(),
             address,
         }
     }
