@@ -104,7 +104,7 @@ pub fn run(argument: &ConfigArgument, arguments: UsageArguments) -> Result<()> {
         let rows = running::open(&config).await?.usage(&filter).await?;
         match arguments.action {
             Some(UsageAction::Export { format, to: None, .. }) => {
-                write(format, &filter, rows, std::io::stdout().lock()).map(|_| ())
+                write(format, &filter, rows, std::io::stdout()).map(|_| ())
             }
             Some(UsageAction::Export { format, to: Some(address), s3_endpoint, name, .. }) => {
                 let s3 = S3Options { endpoint: s3_endpoint, ..S3Options::default() };
