@@ -138,10 +138,10 @@ fn client(trace: &Trace, receipt: &Receipt, attempt: &Attempt, last: bool, targe
 
 fn answered(receipt: &Receipt, attempt: &Attempt, attributes: &mut Vec<KeyValue>) {
     if let Some(usage) = &receipt.usage {
-        // By the conventions what was read from a cache or written to it is part of the input, audio too.
+        // By the conventions what was read from a cache or written to it is part of the input, as audio is in either count.
         let counts = [
-            ("gen_ai.usage.input_tokens", usage.total_input() + usage.audio_input, true),
-            ("gen_ai.usage.output_tokens", usage.output + usage.audio_output, true),
+            ("gen_ai.usage.input_tokens", usage.total_input(), true),
+            ("gen_ai.usage.output_tokens", usage.output, true),
             ("gen_ai.usage.cache_read.input_tokens", usage.cache_read, false),
             ("gen_ai.usage.cache_creation.input_tokens", usage.cache_write_short + usage.cache_write_long, false),
             ("gen_ai.usage.reasoning.output_tokens", usage.reasoning, false),
