@@ -56,7 +56,7 @@ pub struct Sheet<W: Write + Send> {
 }
 
 enum Writing<W: Write + Send> {
-    Comma(CommaFile<W>),
+    Comma(Box<CommaFile<W>>),
     Json(JsonFile<W>),
     Parquet(Box<ParquetFile<W>>),
 }
@@ -68,7 +68,7 @@ impl<W: Write + Send> Sheet<W> {
     /// When `out` takes nothing.
     pub fn new(format: Format, columns: Vec<Column>, out: W) -> Result<Self, ExportError> {
         let writing = match format {
-            Format::Csv => Writing::Comma(CommaFile::new(&columns, out)?),
+            Format::Csv => Writing::Comma(Box::new(CommaFile::new(&columns, out)?)),
             Format::Jsonl => Writing::Json(JsonFile::new(out)),
             Format::Parquet => Writing::Parquet(Box::new(ParquetFile::new(&columns, out)?)),
         };
