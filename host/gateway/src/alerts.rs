@@ -120,7 +120,11 @@ mod tests {
             for status in ["500 Broken", "204 Taken"] {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
-                while !request.ends_with(b"}}") {
+                let whole = |request: &[u8]| {
+                    let body = std::str::from_utf8(request).ok().and_then(|text| text.split_once("\r\n\r\n"));
+                    body.is_some_and(|(_, body)| serde_json::from_str::<Value>(body).is_ok())
+                };
+                while !whole(&request) {
                     assert_ne!(socket.read_buf(&mut request).await.unwrap(), 0);
                 }
                 seen.push(String::from_utf8(request).unwrap());

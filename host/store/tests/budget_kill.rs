@@ -102,6 +102,8 @@ async fn spender() {
                         let budget = store.budgets(None).await.unwrap().remove(0);
                         let change = BudgetChange { name: Some(id.to_string()), ..BudgetChange::default() };
                         let _ = store.change_budget(&Actor::system(), budget.id, &change).await;
+                        // News are asked for every 50 ms; a quick child would have ended before it hears of any.
+                        tokio::time::sleep(Duration::from_millis(60)).await;
                     }
                     if open.len() < rand::rng().random_range(1..12) || open.is_empty() {
                         continue;

@@ -92,7 +92,8 @@ impl Told {
     /// for an end that is neither a limit nor a filter.
     fn common(mut self) -> Self {
         if let Some(usage) = &mut self.usage {
-            *usage = Usage { audio_input: 0, audio_output: 0, searches: 0, ..usage.clone() };
+            // Nor does the rate that a provider serves at, whose names are its own.
+            *usage = Usage { audio_input: 0, audio_output: 0, searches: 0, service_tier: None, ..usage.clone() };
         }
         self.finish = self.finish.map(|finish| match finish {
             FinishReason::Length | FinishReason::ContentFilter => finish,

@@ -216,6 +216,10 @@ fn without_raw_words(mut told: Told) -> Told {
         told.failed = Some(String::new());
         told.usage = None;
     }
+    // A rate whose name is no official one is not written again.
+    if let Some(usage) = &mut told.usage {
+        usage.service_tier = None;
+    }
     told
 }
 

@@ -5,10 +5,12 @@ use portcullis_plugin::provider::{Provider, Target, UpstreamRequest};
 use portcullis_plugin::{Plugin, ir};
 use serde_json::Value;
 
+type Encode = Box<dyn Fn(&Target, Request) -> Result<UpstreamRequest, Failure>>;
+
 /// A provider's encoder.
 pub struct Encoder {
     pub name: &'static str,
-    encode: Box<dyn Fn(&Target, Request) -> Result<UpstreamRequest, Failure>>,
+    encode: Encode,
 }
 
 impl Encoder {
