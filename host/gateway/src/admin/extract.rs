@@ -251,7 +251,7 @@ mod tests {
     fn what_is_wrong_with_a_body_is_said_with_its_place() {
         let problem = |text: &str| {
             let problem = read::<Body>(text.as_bytes()).unwrap_err();
-            (problem.code, problem.pointer.unwrap_or_default(), problem.detail)
+            (problem.code, problem.pointer.unwrap_or_default(), problem.detail.into_string())
         };
         let (code, pointer, detail) = problem(r#"{"name":"a","list":[1,"b"]}"#);
         assert_eq!((code, pointer.as_str()), ("invalid", "/list/1"));
