@@ -208,7 +208,9 @@ async fn changes_at_once_are_all_made(store: Store) {
         store.edit_connection(&admin, "main", &provider),
         store.rotate_connection(&admin, &ring, "main", &secret),
     );
-    (one.unwrap(), two.unwrap(), three.unwrap());
+    one.unwrap();
+    two.unwrap();
+    three.unwrap();
     let opened = store.open_connection(&admin, &ring, "main").await.unwrap();
     assert_eq!((opened.record.weight, opened.record.provider.as_str(), opened.secret.expose()), (7, "other", "sk-new"));
     assert_eq!(trail(&store).await.len(), 4);

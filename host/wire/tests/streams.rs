@@ -683,3 +683,29 @@ fn other_framings_are_spliced_too() {
         assert_eq!(read, expected);
     }
 }
+
+/// What a guard held till the end has a frame of its own, and an array ends after it.
+#[test]
+fn nothing_follows_an_arrays_end() {
+    let (mut wire, mut encoder) = (Vec::new(), Framing::JsonArray.encoder());
+    encoder.frame("", r#"{"choices":[{"index":0,"delta":{"content":"a SEC"}}]}"#, &mut wire);
+    let open = wire.len();
+    encoder.finish(&mut wire);
+    for batches in [vec![&wire[..]], vec![&wire[..open], &wire[open..]]] {
+        let (mut splitter, mut texts) =
+            (Framing::JsonArray.splitter(), StreamTexts::new(chat(), StreamLimits::default()));
+        let mut out = Vec::new();
+        for (at, batch) in batches.iter().enumerate() {
+            let mut list = Vec::new();
+            splitter.push(&batch.to_vec().into(), &mut list).expect("well framed");
+            let shown = texts.cut(list, at + 1 == batches.len()).to_vec();
+            let holds: Vec<_> =
+                shown.first().filter(|_| at == 0).map(|_| Hold { text: 0, start: 2 }).into_iter().collect();
+            let resolved = texts.resolve(&[], &holds).expect("fits");
+            out.extend(resolved.frames.iter().flat_map(|bytes| bytes.to_vec()));
+        }
+        let read: Vec<serde_json::Value> = serde_json::from_slice(&out).expect("an array");
+        let said: String = read.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+        assert_eq!(said, "a SEC", "{}", String::from_utf8_lossy(&out));
+    }
+}

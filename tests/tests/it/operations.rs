@@ -32,7 +32,7 @@ async fn embeddings_are_metered_and_have_a_receipt() {
 #[tokio::test]
 async fn no_key_no_operation() {
     let demo = demo().await;
-    let gateway = Setup::demo(&demo).start().await;
+    let gateway = Setup::demo(&demo).with("[access]\nlockout_failures = 100\n").start().await;
     let client = gateway.client().await;
     let stranger = portcullis_tests::Client { key: "pc_prod_nobody".to_owned(), ..client.clone() };
     for (method, path) in [

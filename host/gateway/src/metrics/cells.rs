@@ -105,9 +105,11 @@ struct Table<const N: usize, C> {
     by_hash: HashMap<u64, Vec<(Labels<N>, Arc<C>)>, FixedState>,
 }
 
+/// Tables by their family's token; a weak reference keeps the address from being another family's.
+type Tables = Vec<(Weak<()>, Box<dyn Any>)>;
+
 thread_local! {
-    /// The tables of this thread by the family's token; a weak reference keeps the address from being another family's.
-    static TABLES: RefCell<Vec<(Weak<()>, Box<dyn Any>)>> = const { RefCell::new(Vec::new()) };
+    static TABLES: RefCell<Tables> = const { RefCell::new(Vec::new()) };
 }
 
 impl<const N: usize, C: Default + Send + Sync + 'static> Family<N, C> {

@@ -242,7 +242,7 @@ impl Running {
             Ok(failure) => failure,
             Err(error) => {
                 let stop = Stop::plugin(&plugin, "provider", &exchange.context.request_id, &error);
-                return self.failed(exchange, stop.failure, true);
+                return self.failed(exchange, *stop.failure, true);
             }
         };
         self.failed(exchange, failure, false)

@@ -97,7 +97,7 @@ fn end(mut exchange: Box<Exchange>, stop: &Stop) -> Response<AnswerBody> {
     if stop.reason.is_some() {
         failure.code.clone_from(&stop.reason);
     }
-    exchange.enter(Outcome { status: response.status().as_u16(), code: stop.outcome, failure: Some(failure) });
+    exchange.enter(Outcome { status: response.status().as_u16(), code: stop.outcome, failure: Some(*failure) });
     response
 }
 

@@ -17,8 +17,8 @@ use crate::media::Kind;
 /// Why a request ends before its answer.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    /// For the client, sanitised.
-    pub failure: Failure,
+    /// For the client, sanitised. Boxed, so that what goes well carries no room for it.
+    pub failure: Box<Failure>,
     /// A status that overrides the dialect's own for this kind (a policy's choice).
     pub status: Option<u16>,
     /// For the receipt: `denied`, `blocked`, `failed`.
@@ -29,7 +29,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub fn failed(failure: Failure) -> Self {
-        Stop { failure, status: None, outcome: "failed", reason: None }
+        Stop { failure: Box::new(failure), status: None, outcome: "failed", reason: None }
     }
 
     pub fn of(kind: types::FailureKind, code: &str, message: impl Into<String>) -> Self {

@@ -170,5 +170,5 @@ fn blocked(code: &str) -> Stop {
         param: None,
         retry_after: None,
     };
-    Stop { failure, status: None, outcome: "blocked", reason: None }
+    Stop { outcome: "blocked", ..Stop::failed(failure) }
 }

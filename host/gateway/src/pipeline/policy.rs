@@ -206,7 +206,7 @@ fn denied(denial: portcullis_runtime::contract::policy::Denial) -> Stop {
         retry_after: None,
     };
     Stop {
-        failure,
+        failure: Box::new(failure),
         status: (400..500).contains(&denial.status).then_some(denial.status),
         outcome: "denied",
         reason: None,

@@ -406,7 +406,7 @@ impl AnswerStream {
             }
         }
         self.encoder.finish(&mut out);
-        self.end_badly(stop.outcome, Some(stop.failure));
+        self.end_badly(stop.outcome, Some(*stop.failure));
         Bytes::from(out)
     }
 

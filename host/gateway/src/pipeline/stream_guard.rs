@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use portcullis_runtime::Plugin;
 use portcullis_runtime::contract::guard;
-use portcullis_wire::framing::{Frame, Framing};
+use portcullis_runtime::contract::types::FailureKind;
+use portcullis_wire::framing::{Frame, FramingError, Splitter};
 use portcullis_wire::texts::StreamTexts;
 
 use super::guard::{from_guard, to_guard};
@@ -24,12 +25,13 @@ struct GuardedStream {
     texts: StreamTexts,
     state: Vec<u8>,
     held_since: Option<Instant>,
+    /// Cuts what the guard before released.
+    splitter: Splitter,
 }
 
 /// The guards of one stream.
 pub(super) struct StreamGuards {
     guards: Vec<GuardedStream>,
-    framing: Framing,
     overflow: GuardOverflow,
 }
 
@@ -41,12 +43,9 @@ impl StreamGuards {
             texts: StreamTexts::new(Arc::clone(map), Default::default()),
             state: Vec::new(),
             held_since: None,
+            splitter: exchange.route.framing.splitter(),
         });
-        StreamGuards {
-            guards: guards.collect(),
-            framing: exchange.route.framing,
-            overflow: exchange.snapshot.config.limits.guard_overflow,
-        }
+        StreamGuards { guards: guards.collect(), overflow: exchange.snapshot.config.limits.guard_overflow }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -66,16 +65,14 @@ impl StreamGuards {
         last: bool,
         late: bool,
     ) -> Result<Vec<Bytes>, Stop> {
-        let mut frames = frames;
-        let count = self.guards.len();
-        for at in 0..count {
-            let released = self.guards[at].pass(exchange, frames, last, late, self.overflow)?;
-            if at + 1 == count {
-                return Ok(released);
-            }
-            frames = split(self.framing, &released)?;
+        let mut guards = self.guards.iter_mut();
+        let Some(first) = guards.next() else { return Ok(frames.into_iter().map(Frame::into_raw).collect()) };
+        let mut released = first.pass(exchange, frames, last, late, self.overflow)?;
+        for guard in guards {
+            let frames = guard.split(&released, last)?;
+            released = guard.pass(exchange, frames, last, late, self.overflow)?;
         }
-        Ok(frames.into_iter().map(Frame::into_raw).collect())
+        Ok(released)
     }
 }
 
@@ -110,7 +107,7 @@ impl GuardedStream {
                 GuardOverflow::Redact => released.extend(self.texts.redact_held(REDACTED)),
                 GuardOverflow::Abort => {
                     return Err(Stop::of(
-                        portcullis_runtime::contract::types::FailureKind::ContentFilter,
+                        FailureKind::ContentFilter,
                         "guard.hold-limit",
                         "The gateway's policy could not decide on this content in time.",
                     ));
@@ -123,21 +120,17 @@ impl GuardedStream {
         };
         Ok(released)
     }
-}
 
-fn split(framing: Framing, released: &[Bytes]) -> Result<Vec<Frame>, Stop> {
-    let mut frames = Vec::new();
-    let mut splitter = framing.splitter();
-    let ours = |_| {
-        Stop::of(
-            portcullis_runtime::contract::types::FailureKind::Internal,
-            "guard_failed",
-            "The gateway could not process the request.",
-        )
-    };
-    for bytes in released {
-        splitter.push(bytes, &mut frames).map_err(ours)?;
+    /// The frames of what the guard before released.
+    fn split(&mut self, released: &[Bytes], last: bool) -> Result<Vec<Frame>, Stop> {
+        let mut frames = Vec::new();
+        let mut split = || {
+            released.iter().try_for_each(|bytes| self.splitter.push(bytes, &mut frames))?;
+            if last { self.splitter.finish(&mut frames) } else { Ok(()) }
+        };
+        split().map_err(|_: FramingError| {
+            Stop::of(FailureKind::Internal, "guard_failed", "The gateway could not process the request.")
+        })?;
+        Ok(frames)
     }
-    splitter.finish(&mut frames).map_err(ours)?;
-    Ok(frames)
 }

@@ -61,7 +61,7 @@ pub(super) async fn answer(
             let usage = exchange.estimate(None, length);
             exchange.settle(&mut running.held, &running.offer, None, usage);
             let ours = stop.failure.kind == types::FailureKind::Internal;
-            return running.failed(exchange, stop.failure, ours);
+            return running.failed(exchange, *stop.failure, ours);
         }
     };
     exchange.settle_whole(&mut running, &read, length);

@@ -178,9 +178,13 @@ async fn newer_or_same(connection: &mut PgConnection) -> Result<bool, StoreError
     if !migrated {
         return Ok(false);
     }
-    let found: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(connection).await?;
-    if found > known { Err(StoreError::NewerSchema { found, known }) } else { Ok(found == known) }
+    let (found, count): (i64, i64) = sqlx::query_as("SELECT coalesce(max(version), 0), count(*) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await?;
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    Ok(count as usize == MIGRATIONS.len())
 }
 
 #[cfg(test)]

@@ -115,13 +115,14 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
             .fetch_optional(&mut *transaction)
             .await?;
     if migrated.is_some() {
-        let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut *transaction)
-            .await?;
+        let (found, count): (i64, i64) =
+            sqlx::query_as("SELECT coalesce(max(version), 0), count(*) FROM _sqlx_migrations")
+                .fetch_one(&mut *transaction)
+                .await?;
         if found > known {
             return Err(StoreError::NewerSchema { found, known });
         }
-        if found == known {
+        if count as usize == MIGRATIONS.len() {
             return Ok(());
         }
     }

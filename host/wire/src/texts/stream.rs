@@ -154,6 +154,9 @@ impl StreamTexts {
         let (leaves, pieces, derived) = (Vec::new(), Vec::new(), Vec::new());
         let mut cut = CutFrame { frame: frame.clone(), leaves, pieces, derived, counter: None };
         if data.is_empty() {
+            if frame.closes() {
+                self.end(batch, |_| true);
+            }
             batch.frames.push(cut);
             return;
         }

@@ -7,7 +7,7 @@ use crate::signature::{self, Placed};
 use crate::wire::write;
 use crate::{FORMAT, finish, usage};
 
-/// Whether answers of this route, errors among them, are arrays of one; see [`crate::ARRAY_FORMAT`].
+/// Whether answers of this route, errors among them, are arrays of one: a stream without `alt=sse` is an array.
 pub fn is_array(route: &str) -> bool {
     route.ends_with("-array")
 }

@@ -28,7 +28,6 @@ use portcullis::plugin::chat::{
 use portcullis::plugin::log;
 use portcullis::plugin::types::{Caller, Condition, Context, Failure, FailureKind, Field, Frame, Note, Pair, Test};
 
-#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "only a component exports it"))]
 struct Frozen;
 
 // A native linker takes none of the exports' names.
