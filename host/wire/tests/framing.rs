@@ -350,3 +350,18 @@ fn aws_reads_every_type_of_header() {
     }
     assert_eq!(split(Framing::AwsEventStream, &wire[..20], &[]).map(|_| ()), Err(FramingError::Cut(20)));
 }
+
+/// A stream's first frame stands for a later one without what only its first bytes can be.
+#[test]
+fn a_first_frame_said_again_is_no_first_frame() {
+    let cases = [
+        (Framing::JsonArray, "\r\n[\n{\"a\":1}", "\r\n,\n{\"b\":2}"),
+        (Framing::JsonArray, "[[1]", ",{\"b\":2}"),
+        (Framing::Sse, "\u{feff}event: x\ndata: {\"a\":1}\n\n", "event: x\ndata: {\"b\":2}\n\n"),
+        (Framing::Ndjson, "{\"a\":1}\n", "{\"b\":2}\n"),
+    ];
+    for (framing, first, expected) in cases {
+        let frames = split(framing, first.as_bytes(), &[]).expect("well framed");
+        assert_eq!(frames[0].again_with_data("{\"b\":2}"), expected.as_bytes());
+    }
+}

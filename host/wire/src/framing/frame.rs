@@ -106,6 +106,22 @@ impl Frame {
         }
     }
 
+    /// A frame like this one with other data, for later in its stream: what only a stream's first bytes can be is not repeated.
+    pub fn again_with_data(&self, data: &str) -> Bytes {
+        let frame = self.with_data(data);
+        match &self.layout {
+            Layout::JsonArray { item } => {
+                let mut out = frame.to_vec();
+                out[..*item].iter_mut().filter(|byte| **byte == b'[').for_each(|byte| *byte = b',');
+                out.into()
+            }
+            Layout::Sse { first: true, .. } if frame.starts_with(sse::BYTE_ORDER_MARK) => {
+                frame.slice(sse::BYTE_ORDER_MARK.len()..)
+            }
+            _ => frame,
+        }
+    }
+
     /// Whether it ends an array: nothing may follow it.
     pub fn closes(&self) -> bool {
         matches!(self.layout, Layout::JsonArray { item } if item == self.raw.len()) && self.raw.contains(&b']')

@@ -11,7 +11,7 @@ use super::frame::{Frame, Layout, Piece};
 use super::pending::Pending;
 use super::{FRAME_LIMIT, FramingError};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Cuts a stream of bytes into frames, wherever its chunks end.
 ///

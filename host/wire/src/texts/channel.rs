@@ -349,7 +349,7 @@ impl Template {
             edits.cover(range.clone(), &number);
         }
         self.drop_said(data, &mut edits);
-        self.frame.with_data(&edits.apply(data))
+        self.frame.again_with_data(&edits.apply(data))
     }
 
     /// Leaves only this text's item of the lists on the way to it, and drops what an item's first frame says once (a
