@@ -219,6 +219,7 @@ fn without_raw_words(mut told: Told) -> Told {
     // A rate whose name is no official one is not written again.
     if let Some(usage) = &mut told.usage {
         usage.service_tier = None;
+        usage.stated_cost = None;
     }
     told
 }
