@@ -10,6 +10,7 @@ mod identity;
 mod ledger;
 mod logging;
 mod plugins;
+mod requests;
 mod running;
 mod serve;
 mod table;
@@ -107,6 +108,13 @@ enum Command {
         #[command(subcommand)]
         action: ledger::LedgerAction,
     },
+    /// Records of requests, and how long they live.
+    Request {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: requests::RequestAction,
+    },
     /// Validate the configuration and the plugins it runs.
     Check {
         #[command(flatten)]
@@ -165,6 +173,7 @@ fn main() -> ExitCode {
         Command::Admin { config, action } => identity::run(&config, Action::Admin(action)),
         Command::Budget { config, action } => budgets::run(&config, action),
         Command::Ledger { config, action } => ledger::run(&config, action),
+        Command::Request { config, action } => requests::run(&config, action),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),

@@ -12,7 +12,9 @@ use portcullis_gateway::config::{Config, StoreConfig};
 use portcullis_gateway::server::{self, Server, Surface};
 use portcullis_gateway::{Admin, Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
-use portcullis_store::{AccessGuard, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Store};
+use portcullis_store::{
+    AccessGuard, Actor, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Retained, Store,
+};
 
 use crate::checkpoints::Checkpoints;
 
@@ -22,6 +24,9 @@ const TRIM: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(60);
 /// How often keys that will expire are looked for.
 const REMIND: Duration = Duration::from_secs(60 * 60);
+
+/// How often records that have expired are looked for.
+const RETAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Everything that runs.
 pub struct Running {
@@ -82,6 +87,7 @@ impl Running {
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
         tokio::spawn(portcullis_gateway::alerts::deliver(Arc::downgrade(&gateway), store.clone()));
         tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
+        tokio::spawn(retain(Arc::downgrade(&gateway), store.clone()));
         Ok(Running {
             gateway,
             plugins,
@@ -264,6 +270,25 @@ async fn remind(gateway: std::sync::Weak<Gateway>, store: Store) {
                 }
             }
             Err(error) => tracing::error!(%error, "keys that expire cannot be read"),
+        }
+    }
+}
+
+/// Requests and receipts live as long as their organisation wants.
+async fn retain(gateway: std::sync::Weak<Gateway>, store: Store) {
+    let mut retention = store.retention(Actor::system());
+    let mut tick = tokio::time::interval(RETAIN);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(snapshot) = gateway.upgrade().map(|gateway| gateway.snapshot()) else { return };
+        match retention.round(snapshot.config.records.retention_days, None).await {
+            Ok(done) => {
+                for Retained { organisation, before_ms, expired } in done.unwrap_or_default() {
+                    tracing::info!(%organisation, before_ms, requests = expired.requests, "request records expired");
+                }
+            }
+            Err(error) => tracing::error!(%error, "request records that have expired cannot be deleted"),
         }
     }
 }

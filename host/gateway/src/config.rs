@@ -16,6 +16,7 @@ mod plugin;
 mod pricing;
 mod provider;
 mod rates;
+mod records;
 mod routing;
 mod secret;
 mod server;
@@ -47,6 +48,7 @@ pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
 pub use provider::{AuthScheme, ProviderConfig, Settle};
 pub use rates::{LimitConfig, TiersConfig};
+pub use records::RecordsConfig;
 pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::{ClientAddressHeader, ServerConfig};
@@ -77,6 +79,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How the ledger and the audit trail are signed.
     pub audit: AuditConfig,
+    /// How long requests and receipts are kept.
+    pub records: RecordsConfig,
     /// Where plugins are and how they are watched.
     pub plugins: PluginsConfig,
     /// How each plugin runs, by its name: `[plugin.pii]`. A plugin without a section runs with the defaults.
@@ -138,6 +142,7 @@ impl Config {
             key.resolve("conversations.key", environment)?;
         }
         rates::check(&self.limit)?;
+        self.records.check()?;
         self.conversations.check()?;
         self.alerts.resolve(environment)?;
         self.media.check()?;

@@ -27,6 +27,7 @@ mod postgres;
 mod receipt;
 mod replicas;
 mod requests;
+mod retention;
 mod rows;
 mod seal;
 mod sqlite;
@@ -44,7 +45,7 @@ pub use conversations::{Conversation, Conversations, NewTurn, Turn, TurnOwner, T
 pub use error::StoreError;
 pub use identity::{
     CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation, OrganisationEdit,
-    Team, TeamEdit, TokenRecord, TokenRefusal,
+    RETENTION_DAYS, Team, TeamEdit, TokenRecord, TokenRefusal,
 };
 pub use key_cache::{Cached, KeyCache};
 pub use keys::{
@@ -55,6 +56,7 @@ pub use lockout::{AccessCounters, AccessFailure, AccessGuard, FailedAccess, Lock
 pub use policy::{AccessPolicy, EffectivePolicy, PolicyDenial, PolicyField, PolicyLine, PolicyOrigin};
 pub use replicas::{LEASE, Replica};
 pub use requests::{RequestFilter, RequestRecord};
+pub use retention::{Retained, Retention};
 pub use rows::{Batch, EndKind, EntryRow, RequestRow};
 pub use seal::MasterKey;
 pub use store::{ReceiptScope, Store, StoreOptions, Synchronous};

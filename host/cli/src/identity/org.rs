@@ -18,6 +18,9 @@ pub enum OrgAction {
         policy: PolicyArguments,
         #[command(flatten)]
         caps: CapArguments,
+        /// Days that its requests and receipts are kept, 7 to 365. Default: as the configuration says.
+        #[arg(long, value_name = "DAYS")]
+        retention_days: Option<u16>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -47,6 +50,9 @@ pub enum OrgAction {
         /// Say nothing any more of this; repeat for more.
         #[arg(long, value_enum, value_name = "WHAT")]
         any: Vec<PolicyName>,
+        /// Days that its requests and receipts are kept, 7 to 365, or `default` for as long as the configuration says.
+        #[arg(long, value_name = "DAYS", value_parser = days)]
+        retention_days: Option<Days>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -74,12 +80,23 @@ pub enum OrgAction {
     },
 }
 
+/// Days, or what the configuration says.
+#[derive(Clone, Copy)]
+pub struct Days(Option<u16>);
+
+fn days(text: &str) -> Result<Days, String> {
+    match text {
+        "default" => Ok(Days(None)),
+        text => text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or `default`".to_owned()),
+    }
+}
+
 pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> {
     match action {
-        OrgAction::Create { name, policy, caps, json } => {
+        OrgAction::Create { name, policy, caps, retention_days, json } => {
             let mut policy = policy.policy();
             caps.apply(&mut policy);
-            let made = store.create_organisation(actor, NewOrganisation { name, policy }).await?;
+            let made = store.create_organisation(actor, NewOrganisation { name, policy, retention_days }).await?;
             done("created", made.id, &made.name, &as_json(&made), json);
         }
         OrgAction::List { json } => {
@@ -89,13 +106,17 @@ pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> 
             });
         }
         OrgAction::Show { org, json } => show(&as_json(&store.organisation(&org).await?), json),
-        OrgAction::Edit { org, name, policy, caps, any, json } => {
+        OrgAction::Edit { org, name, policy, caps, any, retention_days, json } => {
             let found = store.organisation(&org).await?;
             let mut changed = found.policy.clone();
             policy.apply(&mut changed);
             caps.apply(&mut changed);
             open(&mut changed, &any);
-            let edit = OrganisationEdit { name, policy: (changed != found.policy).then_some(changed) };
+            let edit = OrganisationEdit {
+                name,
+                policy: (changed != found.policy).then_some(changed),
+                retention_days: retention_days.map(|Days(days)| days),
+            };
             let edited = store.edit_organisation(actor, found.id, edit).await?;
             done("edited", edited.id, &edited.name, &as_json(&edited), json);
         }

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::Call;
-use super::extract::{Asked, IfMatch, Page, PageQuery, Said, Versioned};
+use super::extract::{Asked, IfMatch, Page, PageQuery, Said, Versioned, patched};
 use super::problem::Problem;
 use super::shapes::Policy;
 use super::{Api, created};
@@ -39,12 +39,14 @@ struct View {
     suspended_ms: Option<u64>,
     /// Grows with every change.
     version: u64,
+    /// Days that its requests and receipts are kept; null for as long as the configuration says (`records.retention_days`).
+    retention_days: Option<u16>,
 }
 
 impl From<Organisation> for View {
     fn from(one: Organisation) -> Self {
-        let Organisation { id, name, policy, created_ms, suspended_ms, version } = one;
-        View { id: id.to_string(), name, policy, created_ms, suspended_ms, version }
+        let Organisation { id, name, policy, created_ms, suspended_ms, version, retention_days } = one;
+        View { id: id.to_string(), name, policy, created_ms, suspended_ms, version, retention_days }
     }
 }
 
@@ -56,6 +58,8 @@ struct New {
     #[serde(default)]
     #[schema(value_type = Option<Policy>)]
     policy: AccessPolicy,
+    /// 7 to 365.
+    retention_days: Option<u16>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -66,6 +70,10 @@ struct Edit {
     /// The whole policy anew.
     #[schema(value_type = Option<Policy>)]
     policy: Option<AccessPolicy>,
+    /// 7 to 365; null for as long as the configuration says. It takes `records.write`.
+    #[serde(default, deserialize_with = "patched")]
+    #[schema(value_type = Option<u16>)]
+    retention_days: Option<Option<u16>>,
 }
 
 type Id = Path<OrganisationId>;
@@ -83,7 +91,7 @@ async fn list(State(api): State<Api>, call: Call, Asked(page): Asked<PageQuery>)
 #[utoipa::path(post, path = "/organisations", tag = "organisations", operation_id = "createOrganisation", request_body = New,
     responses((status = 201, body = View)))]
 async fn create(State(api): State<Api>, call: Call, Said(new): Said<New>) -> Result<Response, Problem> {
-    let new = NewOrganisation { name: new.name, policy: new.policy };
+    let new = NewOrganisation { name: new.name, policy: new.policy, retention_days: new.retention_days };
     Ok(created(Versioned(View::from(api.store.create_organisation(&call.actor, new).await?))))
 }
 
@@ -93,7 +101,7 @@ async fn show(State(api): State<Api>, Path(id): Id) -> Result<Versioned<View>, P
     Ok(Versioned(api.store.organisation(&id.to_string()).await?.into()))
 }
 
-/// Changes name or policy. Its keys follow at once.
+/// Changes name, policy or how long records are kept. Its keys follow at once.
 #[utoipa::path(patch, path = "/organisations/{organisation}", tag = "organisations", operation_id = "editOrganisation",
     params(("organisation" = String, Path, description = "org_…")), request_body = Edit, responses((status = 200, body = View)))]
 async fn edit(
@@ -104,7 +112,7 @@ async fn edit(
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
     version.check(&View::from(api.store.organisation(&id.to_string()).await?))?;
-    let edit = OrganisationEdit { name: edit.name, policy: edit.policy };
+    let edit = OrganisationEdit { name: edit.name, policy: edit.policy, retention_days: edit.retention_days };
     Ok(Versioned(api.store.edit_organisation(&call.actor, id, edit).await?.into()))
 }
 

@@ -19,7 +19,7 @@ use std::pin::Pin;
 pub use access::AccessBackend;
 pub use audit::AuditBackend;
 pub use budgets::{BudgetBackend, BudgetNews, BudgetWatch};
-pub use chain::{ChainBackend, Examine, MakeCheckpoint};
+pub use chain::{ChainBackend, Examine, MakeCheckpoint, Turn};
 pub use connections::ConnectionBackend;
 pub use conversations::ConversationBackend;
 pub use identity::IdentityBackend;

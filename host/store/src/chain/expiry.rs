@@ -1,5 +1,7 @@
 //! What has expired is deleted, and the audit trail says so: else a deletion is a fault.
 
+use std::ops::AddAssign;
+
 use portcullis_core::OrganisationId;
 use serde::Deserialize;
 use serde_json::json;
@@ -7,8 +9,6 @@ use serde_json::json;
 use super::canonical::Event;
 use crate::actor::Actor;
 use crate::audit::NewEvent;
-use crate::error::StoreError;
-use crate::store::Store;
 
 /// The action of such an event.
 pub const ACTION: &str = "records.expire";
@@ -37,6 +37,33 @@ pub struct Expired {
     pub pages: u64,
 }
 
+impl AddAssign for Expired {
+    fn add_assign(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.pages += more.pages;
+    }
+}
+
+/// A part of an organisation's records that have expired, small enough for one transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpiryBatch {
+    pub organisation: OrganisationId,
+    /// Milliseconds since the Unix epoch: what is older goes.
+    pub before_ms: u64,
+    /// Requests are looked for after this one.
+    pub after: [u8; 16],
+    /// Requests and pages at most, of each.
+    pub most: u32,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpiryStep {
+    pub expired: Expired,
+    /// Where the next batch goes on; `None` where nothing is left.
+    pub next: Option<[u8; 16]>,
+}
+
 impl Expired {
     pub(crate) fn event(self, actor: &Actor, now_ms: u64, organisation: OrganisationId, before_ms: u64) -> NewEvent {
         let mut event = NewEvent::new(actor, now_ms, Some(organisation), ACTION, organisation);
@@ -46,20 +73,5 @@ impl Expired {
             "receipt_pages": self.pages,
         }));
         event
-    }
-}
-
-impl Store {
-    /// Deletes an organisation's requests and receipts from before `before_ms` (milliseconds since the Unix epoch), and says so in the audit
-    /// trail, in one transaction. Money entries stay, and so do the digests of what was deleted: the proof holds.
-    pub async fn expire_records(
-        &self,
-        actor: &Actor,
-        organisation: OrganisationId,
-        before_ms: u64,
-    ) -> Result<Expired, StoreError> {
-        let now_ms = self.clock().now_ms();
-        let event = |expired: Expired| expired.event(actor, now_ms, organisation, before_ms);
-        self.backend().expire_records(organisation, before_ms, &event).await
     }
 }

@@ -20,7 +20,7 @@ mod verify;
 
 pub use canonical::{Hash, Pinned};
 pub use checkpoint::{Anchor, Checkpoint, Newest};
-pub use expiry::Expired;
+pub use expiry::{Expired, ExpiryBatch, ExpiryStep};
 pub use key::{AuditKey, AuditKeySource, PublicKey, PublicKeyError};
 pub use seal::Head;
 pub(crate) use seal::{AsIs, Known, Linker, Records, Texts};

@@ -1,5 +1,7 @@
 //! Organisations.
 
+use std::ops::RangeInclusive;
+
 use portcullis_core::{OrganisationId, Permission, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -23,12 +25,16 @@ pub struct Organisation {
     pub suspended_ms: Option<u64>,
     /// Grows with every change.
     pub version: u64,
+    /// How long its requests and receipts are kept; `None` for as long as the configuration says.
+    #[serde(default)]
+    pub retention_days: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct NewOrganisation {
     pub name: String,
     pub policy: AccessPolicy,
+    pub retention_days: Option<u16>,
 }
 
 /// What shall change; `None` stays.
@@ -36,6 +42,21 @@ pub struct NewOrganisation {
 pub struct OrganisationEdit {
     pub name: Option<String>,
     pub policy: Option<AccessPolicy>,
+    /// It takes [`Permission::RecordsWrite`]. `Some(None)` for what the configuration says.
+    pub retention_days: Option<Option<u16>>,
+}
+
+/// Days that records may be kept.
+pub const RETENTION_DAYS: RangeInclusive<u16> = 7..=365;
+
+/// # Errors
+/// [`StoreError::Invalid`] with a sentence.
+fn checked_retention(days: Option<u16>) -> Result<Option<u16>, StoreError> {
+    if days.is_some_and(|days| !RETENTION_DAYS.contains(&days)) {
+        let (least, most) = RETENTION_DAYS.into_inner();
+        return Err(StoreError::Invalid(format!("records are kept for {least} to {most} days")));
+    }
+    Ok(days)
 }
 
 impl Store {
@@ -54,6 +75,7 @@ impl Store {
             created_ms: now_ms,
             suspended_ms: None,
             version: 1,
+            retention_days: checked_retention(new.retention_days)?,
         };
         let event = NewEvent::new(actor, now_ms, Some(organisation.id), "organisation.create", organisation.id)
             .changed(None, told(&organisation));
@@ -75,7 +97,7 @@ impl Store {
         found.ok_or(StoreError::NotFound { what: "organisation" })
     }
 
-    /// Changes name or policy. Keys follow a policy as they follow their own changes.
+    /// Changes name, policy or how long records are kept. Keys follow a policy as they follow their own changes.
     pub async fn edit_organisation(
         &self,
         actor: &Actor,
@@ -86,12 +108,19 @@ impl Store {
             policy.check(PolicyOrigin::Organisation)?;
         }
         let name = edit.name.as_deref().map(checked_name).transpose()?;
+        let retention_days = edit.retention_days.map(checked_retention).transpose()?;
+        if retention_days.is_some() {
+            actor.require(Permission::RecordsWrite, &Scope::Organisation(id))?;
+        }
         self.change_organisation(actor, id, (Permission::OrganisationsEdit, "organisation.edit"), |organisation, _| {
             if let Some(name) = &name {
                 organisation.name.clone_from(name);
             }
             if let Some(policy) = &edit.policy {
                 organisation.policy.clone_from(policy);
+            }
+            if let Some(days) = retention_days {
+                organisation.retention_days = days;
             }
         })
         .await

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::audit::append;
 use super::keys::next_revision;
-use super::row::{id, optional_time, uuid};
+use super::row::{id, optional_days, optional_time, uuid};
 use super::session::call;
 use super::{Postgres, people};
 use crate::audit::NewEvent;
@@ -23,7 +23,8 @@ impl IdentityBackend for Postgres {
         call!(self, |session| {
             let mut transaction = session.begin().await?;
             sqlx::query(
-                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version) VALUES ($1, $2, $3, $4, $5, $6)",
+                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(uuid(organisation.id.as_bytes()))
             .bind(text(&organisation.name))
@@ -31,6 +32,7 @@ impl IdentityBackend for Postgres {
             .bind(int(organisation.created_ms))
             .bind(organisation.suspended_ms.map(int))
             .bind(int(organisation.version))
+            .bind(organisation.retention_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?;
@@ -50,13 +52,15 @@ impl IdentityBackend for Postgres {
             let mut transaction = session.begin().await?;
             let id = uuid(organisation.id.as_bytes());
             let changed = sqlx::query(
-                "UPDATE organisations SET name = $1, policy = $2, suspended_ms = $3, version = $5 WHERE id = $4 AND version = $5 - 1",
+                "UPDATE organisations SET name = $1, policy = $2, suspended_ms = $3, version = $5, retention_days = $6 WHERE id = $4 \
+                 AND version = $5 - 1",
             )
             .bind(text(&organisation.name))
             .bind(to_json(&organisation.policy))
             .bind(organisation.suspended_ms.map(int))
             .bind(id)
             .bind(int(organisation.version))
+            .bind(organisation.retention_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?
@@ -280,6 +284,7 @@ fn organisation(row: &PgRow) -> Result<Organisation, StoreError> {
         created_ms: uint(row.try_get("created_ms")?, "time")?,
         suspended_ms: optional_time(row, "suspended_ms")?,
         version: uint(row.try_get("version")?, "version")?,
+        retention_days: optional_days(row, "retention_days")?,
     })
 }
 

@@ -47,6 +47,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "budgets", include_str!("../../../../migrations/postgres/0003_budgets.sql")),
     (4, "chain", include_str!("../../../../migrations/postgres/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/postgres/0006_connections.sql")),
+    (7, "records", include_str!("../../../../migrations/postgres/0007_records.sql")),
 ];
 
 /// Connections at most, besides those of the ledger and of the watch.
@@ -141,13 +142,22 @@ enum Lock {
     Audit = 1,
     /// The newest checkpoint.
     Checkpoint = 2,
+    /// Of a connection and not of a transaction: records that have expired are deleted by one process at a time.
+    Expiry = 3,
 }
 
+/// Ours among the advisory locks of a database that others may use too: "pcls".
+const LOCKS: i32 = i32::from_be_bytes(*b"pcls");
+
 async fn lock(connection: &mut PgConnection, lock: Lock) -> Result<(), sqlx::Error> {
-    /// Ours among the advisory locks of a database that others may use too: "pcls".
-    const CLASS: i32 = i32::from_be_bytes(*b"pcls");
-    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(CLASS).bind(lock as i32).execute(connection).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1, $2)").bind(LOCKS).bind(lock as i32).execute(connection).await?;
     Ok(())
+}
+
+/// Whether the lock is this connection's now, until it closes.
+async fn try_lock(connection: &mut PgConnection, lock: Lock) -> Result<bool, sqlx::Error> {
+    let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCKS).bind(lock as i32);
+    taken.fetch_one(connection).await
 }
 
 fn migrator() -> Migrator {

@@ -22,3 +22,8 @@ pub(super) fn optional_id(row: &PgRow, column: &'static str) -> Result<Option<[u
 pub(super) fn optional_time(row: &PgRow, column: &'static str) -> Result<Option<u64>, StoreError> {
     row.try_get::<Option<i64>, _>(column)?.map(|value| uint(value, column)).transpose()
 }
+
+pub(super) fn optional_days(row: &PgRow, column: &'static str) -> Result<Option<u16>, StoreError> {
+    let days = row.try_get::<Option<i64>, _>(column)?;
+    days.map(|days| u16::try_from(days).map_err(|_| StoreError::Corrupt { what: column })).transpose()
+}

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::audit::append;
 use super::keys::next_revision;
-use super::row::optional_time;
+use super::row::{optional_days, optional_time};
 use super::{Sqlite, begin, people};
 use crate::audit::NewEvent;
 use crate::backend::{Answer, IdentityBackend};
@@ -22,7 +22,7 @@ impl IdentityBackend for Sqlite {
             let mut writer = self.writer.lock().await;
             let mut transaction = begin(&mut writer).await?;
             sqlx::query(
-                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days) VALUES (?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(organisation.id.as_bytes().to_vec())
             .bind(&organisation.name)
@@ -30,6 +30,7 @@ impl IdentityBackend for Sqlite {
             .bind(int(organisation.created_ms))
             .bind(organisation.suspended_ms.map(int))
             .bind(int(organisation.version))
+            .bind(organisation.retention_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?;
@@ -50,13 +51,15 @@ impl IdentityBackend for Sqlite {
             let mut transaction = begin(&mut writer).await?;
             let id = organisation.id.as_bytes().to_vec();
             let changed = sqlx::query(
-                "UPDATE organisations SET name = ?, policy = ?, suspended_ms = ?, version = ?5 WHERE id = ?4 AND version = ?5 - 1",
+                "UPDATE organisations SET name = ?1, policy = ?2, suspended_ms = ?3, version = ?5, retention_days = ?6 WHERE id = ?4 \
+                 AND version = ?5 - 1",
             )
             .bind(&organisation.name)
             .bind(to_json(&organisation.policy))
             .bind(organisation.suspended_ms.map(int))
             .bind(&id)
             .bind(int(organisation.version))
+            .bind(organisation.retention_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?
@@ -281,6 +284,7 @@ fn organisation(row: &SqliteRow) -> Result<Organisation, StoreError> {
         created_ms: uint(row.try_get("created_ms")?, "time")?,
         suspended_ms: optional_time(row, "suspended_ms")?,
         version: uint(row.try_get("version")?, "version")?,
+        retention_days: optional_days(row, "retention_days")?,
     })
 }
 

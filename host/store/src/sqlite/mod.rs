@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "budgets", include_str!("../../../../migrations/sqlite/0003_budgets.sql")),
     (4, "chain", include_str!("../../../../migrations/sqlite/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/sqlite/0006_connections.sql")),
+    (7, "records", include_str!("../../../../migrations/sqlite/0007_records.sql")),
 ];
 
 const PAGE: u32 = 16_384;

@@ -1,5 +1,6 @@
 //! Chains and checkpoints in PostgreSQL.
 
+mod expiry;
 mod rows;
 mod source;
 
@@ -8,12 +9,13 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use uuid::Uuid;
 
-use super::{CALL, Lock, Postgres, audit, connect, lock, within};
+use super::{CALL, LONG_CALL, Lock, Postgres, connect, lock, try_lock, within};
 use crate::audit::NewEvent;
-use crate::backend::{Answer, ChainBackend, Examine, MakeCheckpoint};
+use crate::backend::{Answer, ChainBackend, Examine, MakeCheckpoint, Turn};
 use crate::chain::source::{Links, StoredLink};
-use crate::chain::{AUDIT, BEFORE, Checkpoint, Expired, Head, Linker, Newest, Pinned, PublicKey};
-use crate::codec::int;
+use crate::chain::{
+    AUDIT, BEFORE, Checkpoint, Expired, ExpiryBatch, ExpiryStep, Head, Linker, Newest, Pinned, PublicKey,
+};
 use crate::error::StoreError;
 
 impl ChainBackend for Postgres {
@@ -26,22 +28,20 @@ impl ChainBackend for Postgres {
         }))
     }
 
-    fn expire_records<'a>(
-        &'a self,
-        organisation: OrganisationId,
-        before_ms: u64,
-        event: &'a (dyn Fn(Expired) -> NewEvent + Send + Sync),
-    ) -> Answer<'a, Expired> {
-        // As long as the server takes: it deletes all there is.
+    fn expirable(&self, organisation: OrganisationId, before_ms: u64, after: [u8; 16]) -> Answer<'_, Expired> {
+        Box::pin(within(LONG_CALL, self.count_expirable(organisation, before_ms, after)))
+    }
+
+    fn expire_records<'a>(&'a self, batch: &'a ExpiryBatch, event: Option<&'a NewEvent>) -> Answer<'a, ExpiryStep> {
+        Box::pin(within(LONG_CALL, self.expire(batch, event)))
+    }
+
+    fn expiry_turn(&self) -> Answer<'_, Option<Turn>> {
         Box::pin(async move {
+            // Its own, which the lock lives and dies with.
             let mut connection = connect(&self.options).await?;
-            let mut transaction = connection.begin().await?;
-            let expired = expire(&mut transaction, organisation, before_ms).await?;
-            if expired != Expired::default() {
-                audit::append(&mut transaction, &event(expired)).await?;
-                transaction.commit().await?;
-            }
-            Ok(expired)
+            let taken = within(CALL, async { Ok(try_lock(&mut connection, Lock::Expiry).await?) }).await?;
+            Ok(taken.then(|| Box::new(connection) as Turn))
         })
     }
 
@@ -57,28 +57,6 @@ impl ChainBackend for Postgres {
     fn examine<'a>(&'a self, examine: Examine<'a>) -> Answer<'a, ()> {
         Box::pin(async move { source::look(connect(&self.options).await?, examine).await })
     }
-}
-
-async fn expire(
-    connection: &mut PgConnection,
-    organisation: OrganisationId,
-    before_ms: u64,
-) -> Result<Expired, StoreError> {
-    let (organisation, before) = (Uuid::from_bytes(*organisation.as_bytes()), int(before_ms));
-    // A request's id begins with its time: what is older is a span of the primary key.
-    let span = Uuid::from_u128(u128::from(before_ms.min((1 << 48) - 1)) << 80);
-    let requests = sqlx::query("DELETE FROM requests WHERE request_id < $1 AND organisation_id = $2 AND time_ms < $3")
-        .bind(span)
-        .bind(organisation)
-        .bind(before)
-        .execute(&mut *connection)
-        .await?;
-    let pages = sqlx::query("DELETE FROM receipt_pages WHERE organisation_id = $1 AND youngest_ms < $2")
-        .bind(organisation)
-        .bind(before)
-        .execute(connection)
-        .await?;
-    Ok(Expired { requests: requests.rows_affected(), pages: pages.rows_affected() })
 }
 
 /// The head of a chain, in the transaction that goes on from it.

@@ -1,5 +1,6 @@
 //! Chains and checkpoints in SQLite.
 
+mod expiry;
 mod rows;
 mod source;
 
@@ -10,12 +11,13 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{BUSY, Sqlite, audit, begin};
+use super::{BUSY, Sqlite, begin};
 use crate::audit::NewEvent;
-use crate::backend::{Answer, ChainBackend, Examine, MakeCheckpoint};
+use crate::backend::{Answer, ChainBackend, Examine, MakeCheckpoint, Turn};
 use crate::chain::source::{Links, StoredLink};
-use crate::chain::{AUDIT, BEFORE, Checkpoint, Expired, Head, Linker, Newest, Pinned, PublicKey};
-use crate::codec::int;
+use crate::chain::{
+    AUDIT, BEFORE, Checkpoint, Expired, ExpiryBatch, ExpiryStep, Head, Linker, Newest, Pinned, PublicKey,
+};
 use crate::error::StoreError;
 
 impl ChainBackend for Sqlite {
@@ -23,22 +25,17 @@ impl ChainBackend for Sqlite {
         Box::pin(async move { checkpoint(&mut *self.writer.lock().await, make).await })
     }
 
-    fn expire_records<'a>(
-        &'a self,
-        organisation: OrganisationId,
-        before_ms: u64,
-        event: &'a (dyn Fn(Expired) -> NewEvent + Send + Sync),
-    ) -> Answer<'a, Expired> {
-        Box::pin(async move {
-            let mut writer = self.writer.lock().await;
-            let mut transaction = begin(&mut writer).await?;
-            let expired = expire(&mut transaction, organisation, before_ms).await?;
-            if expired != Expired::default() {
-                audit::append(&mut transaction, &event(expired)).await?;
-                transaction.commit().await?;
-            }
-            Ok(expired)
-        })
+    fn expirable(&self, organisation: OrganisationId, before_ms: u64, after: [u8; 16]) -> Answer<'_, Expired> {
+        Box::pin(expiry::expirable(&self.readers, organisation, before_ms, after))
+    }
+
+    fn expire_records<'a>(&'a self, batch: &'a ExpiryBatch, event: Option<&'a NewEvent>) -> Answer<'a, ExpiryStep> {
+        Box::pin(self.expire(batch, event))
+    }
+
+    // Processes that share a file meet in its lock, and what one has deleted the other does not find.
+    fn expiry_turn(&self) -> Answer<'_, Option<Turn>> {
+        Box::pin(async { Ok(Some(Box::new(()) as Turn)) })
     }
 
     fn newest_checkpoint(&self) -> Answer<'_, Option<Checkpoint>> {
@@ -48,28 +45,6 @@ impl ChainBackend for Sqlite {
     fn examine<'a>(&'a self, examine: Examine<'a>) -> Answer<'a, ()> {
         Box::pin(async move { source::look(self.options.get_filename(), examine) })
     }
-}
-
-async fn expire(
-    connection: &mut SqliteConnection,
-    organisation: OrganisationId,
-    before_ms: u64,
-) -> Result<Expired, StoreError> {
-    let (organisation, before) = (organisation.as_bytes().to_vec(), int(before_ms));
-    // A request's id begins with its time: what is older is a span of the primary key.
-    let span = (u128::from(before_ms.min((1 << 48) - 1)) << 80).to_be_bytes().to_vec();
-    let requests = sqlx::query("DELETE FROM requests WHERE request_id < ? AND organisation_id = ? AND time_ms < ?")
-        .bind(span)
-        .bind(&organisation)
-        .bind(before)
-        .execute(&mut *connection)
-        .await?;
-    let pages = sqlx::query("DELETE FROM receipt_pages WHERE organisation_id = ? AND youngest_ms < ?")
-        .bind(&organisation)
-        .bind(before)
-        .execute(connection)
-        .await?;
-    Ok(Expired { requests: requests.rows_affected(), pages: pages.rows_affected() })
 }
 
 /// The head of a chain, in the transaction that goes on from it.
