@@ -61,6 +61,9 @@ pub struct Receipt {
     pub outcome: Outcome,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tags: Vec<Tag>,
+    /// The client's own id of the request (`x-request-id`), where it gave one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub correlation: Option<String>,
 }
 
 /// On whose account. The key by its public id alone.

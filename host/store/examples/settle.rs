@@ -3,7 +3,8 @@
 //! `cargo run --release -p portcullis-store --example settle [requests] [requests per second, 0 for as fast as it goes]`
 //!
 //! Requests have one thread, the writer another, so the two are told apart by their threads' time. `PART=none` shows what the
-//! benchmark itself costs (making receipts), `PART=money` leaves receipts out, `FULL=1` has an fsync per group. `POSTGRES=1` writes
+//! benchmark itself costs (making receipts), `PART=money` leaves receipts out, `FULL=1` has an fsync per group, `CORRELATION=1` a client's own
+//! id on every request. `POSTGRES=1` writes
 //! to a PostgreSQL that it starts, which fsyncs nothing; what that server's processes cost is not in the figures.
 
 use std::time::{Duration, Instant};
@@ -92,6 +93,7 @@ fn receipt(request_id: RequestId, key_id: KeyId, time_ms: u64, names: &[Name], c
             finish_reasons: vec!["stop".into()],
         },
         tags: vec![],
+        correlation: std::env::var("CORRELATION").is_ok().then(|| format!("{request_id}")),
     }
 }
 

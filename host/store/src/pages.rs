@@ -186,6 +186,9 @@ mod tests {
             cost_nano: None,
             total_us: 0,
             tags: None,
+            reason: None,
+            policy: None,
+            correlation: None,
             receipt: None,
         }
     }

@@ -20,12 +20,18 @@ use crate::rows;
 const VERSION: u8 = 1;
 /// As version 1, and [`Metering`] after it: only where there is some, so that most receipts are as they ever were.
 const WITH_METERING: u8 = 2;
+/// As version 1, [`Metering`] where there is some, and the client's own id: only where it gave one.
+const WITH_CORRELATION: u8 = 3;
 
 /// `receipt` as it is kept: the first bytes of `buffer`, this many. The rest of it is void.
 pub(crate) fn keep(receipt: &Receipt, buffer: &mut Vec<u8>) -> usize {
-    match &receipt.metering {
-        None => encode::into(&(VERSION, Ref(receipt)), buffer),
-        Some(metering) => encode::into(&(WITH_METERING, Ref(receipt), MeteringRef(metering)), buffer),
+    match (&receipt.metering, &receipt.correlation) {
+        (None, None) => encode::into(&(VERSION, Ref(receipt)), buffer),
+        (Some(metering), None) => encode::into(&(WITH_METERING, Ref(receipt), MeteringRef(metering)), buffer),
+        (metering, Some(correlation)) => {
+            let metering = metering.as_ref().map(MeteringRef);
+            encode::into(&(WITH_CORRELATION, Ref(receipt), metering, correlation), buffer)
+        }
     }
 }
 
@@ -40,6 +46,14 @@ pub(crate) fn read(kept: &[u8]) -> Result<Receipt, StoreError> {
         },
         Some((&WITH_METERING, fields)) => match postcard::from_bytes(fields) {
             Ok((Own(receipt), MeteringOwn(metering))) => Ok(Receipt { metering: Some(metering), ..receipt }),
+            Err(_) => Err(corrupt),
+        },
+        Some((&WITH_CORRELATION, fields)) => match postcard::from_bytes::<(Own, Option<MeteringOwn>, String)>(fields) {
+            Ok((Own(receipt), metering, correlation)) => Ok(Receipt {
+                metering: metering.map(|MeteringOwn(metering)| metering),
+                correlation: Some(correlation),
+                ..receipt
+            }),
             Err(_) => Err(corrupt),
         },
         _ => Err(corrupt),
@@ -102,6 +116,8 @@ struct V1 {
     #[serde(with = "OutcomeV1")]
     outcome: Outcome,
     tags: Vec<Tag>,
+    #[serde(skip)]
+    correlation: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -317,6 +333,20 @@ mod tests {
         assert!(to_json(&kept).unwrap().contains(metering));
         for cut in 0..kept.len() {
             assert!(read(&kept[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_client_s_own_id_comes_back_too() {
+        let plain = Receipt { correlation: Some("client-7".into()), ..full() };
+        let metering = serde_json::from_str(r#"{"units":[{"unit":"pages","count":3}]}"#).unwrap();
+        for receipt in [Receipt { metering: Some(metering), ..plain.clone() }, plain] {
+            let kept = kept(&receipt);
+            assert_eq!((kept[0], read(&kept).unwrap()), (WITH_CORRELATION, receipt));
+            assert!(to_json(&kept).unwrap().contains(r#""correlation":"client-7""#));
+            for cut in 0..kept.len() {
+                assert!(read(&kept[..cut]).is_err(), "{cut}");
+            }
         }
     }
 

@@ -33,6 +33,12 @@ pub struct RequestRecord {
     /// From the request's head to its answer's last byte, microseconds.
     pub total_us: u64,
     pub tags: Vec<Tag>,
+    /// The code of a refusal or failure.
+    pub reason: Option<String>,
+    /// What policies said, where it was more than that the request may pass: `constrain`, or a denial's code.
+    pub policy: Option<String>,
+    /// The client's own id of the request.
+    pub correlation: Option<String>,
 }
 
 /// Which requests. Everything absent matches everything.
@@ -46,6 +52,7 @@ pub struct RequestFilter {
     pub team: Option<TeamId>,
     pub key: Option<KeyId>,
     pub user: Option<String>,
+    pub environment: Option<Environment>,
     pub provider: Option<String>,
     /// The model that answered, else the one asked for.
     pub model: Option<String>,
@@ -55,6 +62,18 @@ pub struct RequestFilter {
     /// The highest.
     pub status_to: Option<u16>,
     pub tag: Option<Tag>,
+    pub reason: Option<String>,
+    /// As [`RequestRecord::policy`]; `allow` for those that say nothing there.
+    pub policy: Option<String>,
+    pub correlation: Option<String>,
+    /// The least that it cost; what cost nothing or nobody knows what is not found.
+    pub cost_from: Option<NanoUsd>,
+    /// The most.
+    pub cost_to: Option<NanoUsd>,
+    /// The shortest time it took, microseconds.
+    pub us_from: Option<u64>,
+    /// The longest.
+    pub us_to: Option<u64>,
     /// Only those that came before this one.
     pub before: Option<RequestId>,
 }

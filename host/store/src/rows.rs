@@ -81,6 +81,12 @@ pub struct RequestRow<'a> {
     pub total_us: u64,
     /// A JSON array.
     pub tags: Option<&'a str>,
+    /// The code of a refusal or failure.
+    pub reason: Option<&'a str>,
+    /// What policies said, where it was more than that the request may pass.
+    pub policy: Option<&'a str>,
+    /// The client's own id.
+    pub correlation: Option<&'a str>,
     /// The whole receipt as `crate::receipt` keeps it; absent where it was too long.
     #[serde(with = "bytes")]
     pub receipt: Option<&'a [u8]>,
@@ -122,9 +128,18 @@ impl<'a> RequestRow<'a> {
             cost_nano: receipt.cost.as_ref().map(|cost| cost.total_nano.get()),
             total_us: receipt.timings.total_us,
             tags,
+            reason: receipt.outcome.reason.as_deref(),
+            policy: verdict(receipt),
+            correlation: receipt.correlation.as_deref(),
             receipt: kept,
         }
     }
+}
+
+/// What the first policy said that had something to say.
+fn verdict(receipt: &Receipt) -> Option<&str> {
+    let policies = receipt.plugins.iter().filter(|plugin| plugin.role == "policy");
+    policies.map(|plugin| &*plugin.verdict).find(|verdict| !matches!(*verdict, "ok" | "allow"))
 }
 
 /// What one transaction writes. Each row is written once however often it is offered: entries by reservation, requests by id.

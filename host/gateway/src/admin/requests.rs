@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use portcullis_core::receipt::Tag;
-use portcullis_core::{KeyId, RequestId};
+use portcullis_core::{KeyId, NanoUsd, RequestId};
 use portcullis_store::{RequestFilter, RequestRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -48,6 +48,12 @@ struct View {
     total_us: u64,
     #[schema(value_type = Vec<NameValue>)]
     tags: Vec<Tag>,
+    /// The code of a refusal or failure.
+    reason: Option<String>,
+    /// What policies said, where it was more than that the request may pass: `constrain`, or a denial's code.
+    policy: Option<String>,
+    /// The client's own `x-request-id`.
+    correlation: Option<String>,
 }
 
 impl From<RequestRecord> for View {
@@ -69,6 +75,9 @@ impl From<RequestRecord> for View {
             cost_nano_usd: one.cost.map(|cost| cost.get()),
             total_us: one.total_us,
             tags: one.tags,
+            reason: one.reason,
+            policy: one.policy,
+            correlation: one.correlation,
         }
     }
 }
@@ -98,17 +107,33 @@ struct Query {
     key: Option<KeyId>,
     /// Only this end user's.
     user: Option<String>,
+    /// `production` or `development`.
+    environment: Option<String>,
     provider: Option<String>,
     /// The model that answered, else the one asked for.
     model: Option<String>,
     /// `ok`, `denied`, `blocked`, `failed`, `client-gone`, `cut`.
     outcome: Option<String>,
+    /// The code of a refusal or failure: `budget_exceeded`, …
+    reason: Option<String>,
+    /// What policies said: `allow` (also where none was asked), `constrain`, or a denial's code.
+    policy: Option<String>,
+    /// The client's own `x-request-id`.
+    correlation: Option<String>,
     /// The lowest HTTP status.
     status_from: Option<u16>,
     /// The highest.
     status_to: Option<u16>,
     /// `name:value`
     tag: Option<String>,
+    /// nano-USD that it cost at least; what cost nothing or has no known price is not found.
+    cost_from: Option<u64>,
+    /// nano-USD at most.
+    cost_to: Option<u64>,
+    /// Microseconds from the request's head to its answer's last byte, at least.
+    us_from: Option<u64>,
+    /// At most.
+    us_to: Option<u64>,
     /// Inclusive.
     since_ms: Option<u64>,
     /// Exclusive.
@@ -130,6 +155,13 @@ async fn list(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) ->
         Some((name, value)) => Ok(Tag { name: name.to_owned(), value: value.to_owned() }),
         None => Err(Problem::parameter("tag", "A tag is asked for as name:value.")),
     });
+    let environment = asked.environment.map(|name| name.parse());
+    let environment =
+        environment.transpose().map_err(|_| Problem::parameter("environment", "It is production or development."))?;
+    let cost = |name, nano: Option<u64>| {
+        let amount = nano.map(NanoUsd::try_from).transpose();
+        amount.map_err(|_| Problem::parameter(name, "This is more than anything costs."))
+    };
     let filter = RequestFilter {
         since_ms: asked.since_ms,
         until_ms: asked.until_ms,
@@ -143,6 +175,14 @@ async fn list(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) ->
         status_from: asked.status_from,
         status_to: asked.status_to,
         tag: tag.transpose()?,
+        environment,
+        reason: asked.reason,
+        policy: asked.policy,
+        correlation: asked.correlation,
+        cost_from: cost("cost_from", asked.cost_from)?,
+        cost_to: cost("cost_to", asked.cost_to)?,
+        us_from: asked.us_from,
+        us_to: asked.us_to,
         before: page.after()?,
     };
     let mut found = api.store.requests(&filter, limit + 1).await?;

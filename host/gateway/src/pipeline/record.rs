@@ -183,6 +183,7 @@ impl Exchange {
                 .into_iter()
                 .map(|tag| receipt::Tag { name: tag.name, value: tag.value })
                 .collect(),
+            correlation: self.own_correlation(),
         };
         self.gateway.metrics.record(&receipt, |model| self.snapshot.catalog.knows(model));
         if let Err(error) = self.gateway.ledger.record(&receipt) {
@@ -194,6 +195,14 @@ impl Exchange {
             telemetry.finish(trace, self.route.method.as_str(), &self.route.path, &receipt, target);
         }
         self.gateway.notify(&self.snapshot, receipt);
+    }
+}
+
+impl Exchange {
+    /// The client's own id, where it gave one.
+    fn own_correlation(&self) -> Option<String> {
+        let said = self.correlation.to_str().ok()?;
+        (said != self.context.request_id).then(|| said.to_owned())
     }
 }
 

@@ -44,7 +44,7 @@
 //!
 //! ```text
 //! organisation_id: id
-//! ‖ n (4 bytes, big-endian) ‖ n times, ascending: request_id: id ‖ first 16 bytes of H("portcullis request 1\n" ‖ …)
+//! ‖ n (4 bytes, big-endian) ‖ n times, ascending: request_id: id ‖ first 16 bytes of H("portcullis request …)
 //! ‖ m (4 bytes, big-endian) ‖ m times, ascending: page's id: int ‖ first 16 bytes of H("portcullis receipts 1\n" ‖ …)
 //! ```
 //!
@@ -59,6 +59,12 @@
 //!   input: int ‖ cache_read: int ‖ cache_write_short: int ‖ cache_write_long: int ‖ output: int ‖ reasoning: int ‖
 //!   audio_input: int ‖ audio_output: int ‖ images: int ‖ searches: int ‖ estimated: int ‖ cost_nano: int? ‖ total_us: int ‖
 //!   tags: text? ‖ receipt_page: int?)
+//! ```
+//!
+//! or, where any of `reason`, `policy` and `correlation` is not NULL, with another tag and these behind:
+//!
+//! ```text
+//! H("portcullis request 2\n" ‖ … as above … ‖ receipt_page: int? ‖ reason: text? ‖ policy: text? ‖ correlation: text?)
 //! ```
 //!
 //! and a page of receipts (`receipt_pages`) likewise:
@@ -95,6 +101,7 @@ pub(crate) const ENTRY: &[u8] = b"portcullis entry 1\n";
 pub(crate) const SEAL: &[u8] = b"portcullis seal 1\n";
 pub(crate) const EVENT: &[u8] = b"portcullis event 1\n";
 const REQUEST: &[u8] = b"portcullis request 1\n";
+const REQUEST_2: &[u8] = b"portcullis request 2\n";
 const RECEIPTS: &[u8] = b"portcullis receipts 1\n";
 const CHECKPOINT: &[u8] = b"portcullis checkpoint 1\n";
 const SIGNATURE: &[u8] = b"portcullis signature 1\n";
@@ -204,8 +211,10 @@ impl Bytes {
         let text = |bytes: &mut Self, value: Option<&[u8]>| {
             bytes.maybe(value, |bytes, value| bytes.text(value));
         };
+        let more = [request.reason, request.policy, request.correlation];
+        let has_more = more.iter().any(Option::is_some);
         self.begin()
-            .raw(REQUEST)
+            .raw(if has_more { REQUEST_2 } else { REQUEST })
             .raw(salt)
             .raw(request.request_id)
             .int(request.time_ms)
@@ -223,7 +232,11 @@ impl Bytes {
         }
         self.int(request.estimated).maybe(request.cost_nano, Self::int).int(request.total_us);
         text(self, request.tags);
-        self.maybe(request.receipt_page, Self::int)
+        self.maybe(request.receipt_page, Self::int);
+        if has_more {
+            more.into_iter().for_each(|value| text(self, value));
+        }
+        self
     }
 
     pub fn receipts(
@@ -312,6 +325,9 @@ pub(crate) struct Request<'a> {
     pub total_us: i64,
     pub tags: Option<&'a [u8]>,
     pub receipt_page: Option<i64>,
+    pub reason: Option<&'a [u8]>,
+    pub policy: Option<&'a [u8]>,
+    pub correlation: Option<&'a [u8]>,
 }
 
 /// An audit event as its columns hold it.

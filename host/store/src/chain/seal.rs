@@ -154,6 +154,7 @@ impl Records {
         let (end_user, tags) = (row.end_user.map(T::text), row.tags.map(T::json));
         let (requested_model, outcome) = (T::text(row.requested_model), T::text(row.outcome));
         let (provider, model) = (row.provider.map(T::text), row.model.map(T::text));
+        let [reason, policy, correlation] = [row.reason, row.policy, row.correlation].map(|text| text.map(T::text));
         let request = canonical::Request {
             request_id: &row.request_id,
             time_ms: stored(row.time_ms),
@@ -173,6 +174,9 @@ impl Records {
             total_us: stored(row.total_us),
             tags: tags.as_deref().map(str::as_bytes),
             receipt_page: page,
+            reason: reason.as_deref().map(str::as_bytes),
+            policy: policy.as_deref().map(str::as_bytes),
+            correlation: correlation.as_deref().map(str::as_bytes),
         };
         let digest = self.bytes.request(&salt, &request).digest();
         self.requests.push((row.organisation, row.request_id, digest));

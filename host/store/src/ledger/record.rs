@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::rows::{EndKind, EntryRow, RequestRow, bytes, id};
 
 /// Written in every segment's head. A change of any record below is a new number.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
 
 /// Which reservation: a request's attempt.
 pub(crate) type ReservationKey = ([u8; 16], u32);

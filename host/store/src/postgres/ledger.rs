@@ -49,7 +49,7 @@ const ENTRY: [(&str, &str); 16] = [
     ("hash", "bytea"),
 ];
 
-const REQUEST: [(&str, &str); 28] = [
+const REQUEST: [(&str, &str); 31] = [
     ("request_id", "uuid"),
     ("time_ms", "bigint"),
     ("key_id", "uuid"),
@@ -78,6 +78,9 @@ const REQUEST: [(&str, &str); 28] = [
     ("tags", "text"),
     ("receipt_page", "bigint"),
     ("salt", "bytea"),
+    ("reason", "text"),
+    ("policy", "text"),
+    ("correlation", "text"),
 ];
 
 fn names(columns: &[(&str, &str)], of: &str) -> String {
@@ -395,6 +398,9 @@ fn requests<'q>(sql: &SqlStr, rows: &[&RequestRow<'_>], placed: Vec<Option<i64>>
         .bind(column(rows, |row| row.tags.map(json)))
         .bind(placed)
         .bind(salts.iter().map(|salt| salt.to_vec()).collect::<Vec<_>>())
+        .bind(column(rows, |row| row.reason.map(text)))
+        .bind(column(rows, |row| row.policy.map(text)))
+        .bind(column(rows, |row| row.correlation.map(text)))
 }
 
 impl LedgerBackend for Postgres {

@@ -13,7 +13,7 @@ use crate::requests::{RequestFilter, RequestRecord, born, written};
 
 const COLUMNS: &str = "request_id, time_ms, key_id, organisation_id, team_id, environment, end_user, requested_model, provider, model, \
     status, outcome, input, cache_read, cache_write_short, cache_write_long, output, reasoning, audio_input, audio_output, images, \
-    searches, estimated, cost_nano, total_us, tags";
+    searches, estimated, cost_nano, total_us, tags, reason, policy, correlation";
 
 impl RequestBackend for Postgres {
     fn requests<'a>(&'a self, filter: &'a RequestFilter, limit: u32) -> Answer<'a, Vec<RequestRecord>> {
@@ -42,7 +42,13 @@ impl Postgres {
              AND ($9::text IS NULL OR provider = $9) AND ($10::text IS NULL OR coalesce(model, requested_model) = $10) \
              AND ($11::text IS NULL OR outcome = $11) AND ($12::integer IS NULL OR status >= $12) \
              AND ($13::integer IS NULL OR status <= $13) AND ($14::text IS NULL OR position($14 IN tags) > 0) \
-             ORDER BY request_id DESC LIMIT $15"
+             AND ($15::text IS NULL OR environment = $15) AND ($16::text IS NULL OR reason = $16) \
+             AND ($17::text IS NULL OR coalesce(policy, 'allow') = $17) {} \
+             AND ($19::bigint IS NULL OR cost_nano >= $19) AND ($20::bigint IS NULL OR cost_nano <= $20) \
+             AND ($21::bigint IS NULL OR total_us >= $21) AND ($22::bigint IS NULL OR total_us <= $22) \
+             ORDER BY request_id DESC LIMIT $23",
+            // By its index, which is not used where it may be asked for or not.
+            if filter.correlation.is_some() { "AND correlation = $18" } else { "AND $18::text IS NULL" }
         ));
         let first = filter.since_ms.map_or([0; 16], |since| born(since, 0));
         let end = filter.until_ms.map_or([0xff; 16], |until| born(until, 0));
@@ -64,6 +70,14 @@ impl Postgres {
             .bind(filter.status_from.map(i32::from))
             .bind(filter.status_to.map(i32::from))
             .bind(tag.as_deref().map(text))
+            .bind(filter.environment.map(|environment| environment.as_str()))
+            .bind(filter.reason.as_deref().map(text))
+            .bind(filter.policy.as_deref().map(text))
+            .bind(filter.correlation.as_deref().map(text))
+            .bind(filter.cost_from.map(|cost| int(cost.get())))
+            .bind(filter.cost_to.map(|cost| int(cost.get())))
+            .bind(filter.us_from.map(int))
+            .bind(filter.us_to.map(int))
             .bind(i64::from(limit))
             .fetch_all(&mut *session)
             .await?;
@@ -106,5 +120,8 @@ fn record(row: &PgRow) -> Result<RequestRecord, StoreError> {
         cost: row.try_get::<Option<i64>, _>("cost_nano")?.map(nano).transpose()?,
         total_us: count("total_us")?,
         tags: tags.map(|tags| serde_json::from_str(&tags).map_err(|_| corrupt("tag"))).transpose()?.unwrap_or_default(),
+        reason: row.try_get("reason")?,
+        policy: row.try_get("policy")?,
+        correlation: row.try_get("correlation")?,
     })
 }

@@ -39,9 +39,9 @@ const REQUEST_COLUMNS: usize = 18;
 
 /// And what few have: a value that is bound costs three times what one that is left out does.
 const RARE: &str = "requests (team_id, end_user, cache_write_short, cache_write_long, audio_input, audio_output, images, \
-    searches, estimated, tags, request_id, time_ms, key_id, organisation_id, environment, requested_model, provider, model, \
+    searches, estimated, tags, reason, policy, correlation, request_id, time_ms, key_id, organisation_id, environment, requested_model, provider, model, \
     status, outcome, input, cache_read, output, reasoning, cost_nano, total_us, receipt_page, salt)";
-const RARE_COLUMNS: usize = 10;
+const RARE_COLUMNS: usize = 13;
 
 const PAGE: &str = "receipt_pages (id, organisation_id, youngest_ms, content, salt)";
 const PAGE_COLUMNS: usize = 5;
@@ -379,7 +379,8 @@ fn rare_counts(row: &RequestRow<'_>) -> [u64; 7] {
 }
 
 fn is_rare(row: &RequestRow<'_>) -> bool {
-    row.team.is_some() || row.end_user.is_some() || row.tags.is_some() || rare_counts(row) != [0; 7]
+    let texts = [row.end_user, row.tags, row.reason, row.policy, row.correlation];
+    row.team.is_some() || texts.iter().any(Option::is_some) || rare_counts(row) != [0; 7]
 }
 
 fn rare_request<'v>(row: &'v RequestRow<'_>, kept: &'v Kept) -> [Value<'v>; RARE_COLUMNS + REQUEST_COLUMNS] {
@@ -396,6 +397,9 @@ fn rare_request<'v>(row: &'v RequestRow<'_>, kept: &'v Kept) -> [Value<'v>; RARE
         searches,
         estimated,
         row.tags.into(),
+        row.reason.into(),
+        row.policy.into(),
+        row.correlation.into(),
     ];
     let mut values = rare.into_iter().chain(request(row, kept));
     std::array::from_fn(|_| values.next().expect("as many as both have"))

@@ -12,7 +12,7 @@ use crate::requests::{RequestFilter, RequestRecord, born, written};
 
 const COLUMNS: &str = "request_id, time_ms, key_id, organisation_id, team_id, environment, end_user, requested_model, provider, model, \
     status, outcome, input, cache_read, cache_write_short, cache_write_long, output, reasoning, audio_input, audio_output, images, \
-    searches, estimated, cost_nano, total_us, tags";
+    searches, estimated, cost_nano, total_us, tags, reason, policy, correlation";
 
 impl RequestBackend for Sqlite {
     fn requests<'a>(&'a self, filter: &'a RequestFilter, limit: u32) -> Answer<'a, Vec<RequestRecord>> {
@@ -38,7 +38,12 @@ async fn requests(pool: &SqlitePool, filter: &RequestFilter, limit: u32) -> Resu
          AND (?9 IS NULL OR provider = ?9) AND (?10 IS NULL OR coalesce(model, requested_model) = ?10) \
          AND (?11 IS NULL OR outcome = ?11) AND (?12 IS NULL OR status >= ?12) AND (?13 IS NULL OR status <= ?13) \
          AND (?14 IS NULL OR instr(tags, ?14) > 0) \
-         ORDER BY request_id DESC LIMIT ?15"
+         AND (?15 IS NULL OR environment = ?15) AND (?16 IS NULL OR reason = ?16) AND (?17 IS NULL OR coalesce(policy, 'allow') = ?17) \
+         {} AND (?19 IS NULL OR cost_nano >= ?19) AND (?20 IS NULL OR cost_nano <= ?20) \
+         AND (?21 IS NULL OR total_us >= ?21) AND (?22 IS NULL OR total_us <= ?22) \
+         ORDER BY request_id DESC LIMIT ?23",
+        // By its index, which is not used where it may be asked for or not.
+        if filter.correlation.is_some() { "AND correlation = ?18" } else { "" }
     ));
     let first = filter.since_ms.map_or([0; 16], |since| born(since, 0));
     let end = filter.until_ms.map_or([0xff; 16], |until| born(until, 0));
@@ -59,6 +64,14 @@ async fn requests(pool: &SqlitePool, filter: &RequestFilter, limit: u32) -> Resu
         .bind(filter.status_from.map(i64::from))
         .bind(filter.status_to.map(i64::from))
         .bind(filter.tag.as_ref().map(written))
+        .bind(filter.environment.map(|environment| environment.as_str()))
+        .bind(filter.reason.as_deref())
+        .bind(filter.policy.as_deref())
+        .bind(filter.correlation.as_deref())
+        .bind(filter.cost_from.map(|cost| int(cost.get())))
+        .bind(filter.cost_to.map(|cost| int(cost.get())))
+        .bind(filter.us_from.map(int))
+        .bind(filter.us_to.map(int))
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await?;
@@ -99,5 +112,8 @@ fn record(row: &SqliteRow) -> Result<RequestRecord, StoreError> {
         cost: row.try_get::<Option<i64>, _>("cost_nano")?.map(nano).transpose()?,
         total_us: count("total_us")?,
         tags: tags.map(|tags| serde_json::from_str(&tags).map_err(|_| corrupt("tag"))).transpose()?.unwrap_or_default(),
+        reason: row.try_get("reason")?,
+        policy: row.try_get("policy")?,
+        correlation: row.try_get("correlation")?,
     })
 }

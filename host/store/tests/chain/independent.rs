@@ -125,14 +125,23 @@ async fn the_specification_suffices() {
         &connection,
         "SELECT salt, request_id, time_ms, key_id, organisation_id, team_id, environment, end_user, requested_model, provider, \
          model, status, outcome, input, cache_read, cache_write_short, cache_write_long, output, reasoning, audio_input, \
-         audio_output, images, searches, estimated, cost_nano, total_us, tags, receipt_page FROM requests",
+         audio_output, images, searches, estimated, cost_nano, total_us, tags, receipt_page, \
+         reason, policy, correlation FROM requests",
     );
     assert_eq!(requests.len(), 23);
+    let mut more = 0;
     for row in &requests {
-        let body = body("d d i d d d? t t? t t? t? i t i i i i i i i i i i i i? i t? i?", row);
-        let hash = sha(&[b"portcullis request 1\n", &body[..]].concat());
+        let mut parts = body("d d i d d d? t t? t t? t? i t i i i i i i i i i i i i? i t? i?", &row[..28]);
+        let mut tag = "portcullis request 1\n";
+        if row[28..].iter().any(|value| *value != Value::Null) {
+            tag = "portcullis request 2\n";
+            parts.extend(body("t? t? t?", &row[28..]));
+            more += 1;
+        }
+        let hash = sha(&[tag.as_bytes(), &parts[..]].concat());
         assert_eq!(sealed.remove(&("request", blob(&row[1]))).unwrap(), hash[..16]);
     }
+    assert!(more > 0 && more < requests.len());
     for row in rows(&connection, "SELECT salt, id, organisation_id, youngest_ms, content FROM receipt_pages") {
         let hash = sha(&[b"portcullis receipts 1\n", &body("d i d i b", &row)[..]].concat());
         assert_eq!(sealed.remove(&("receipts", int(&row[1]).to_be_bytes().to_vec())).unwrap(), hash[..16]);

@@ -48,6 +48,7 @@ async fn spend(ledger: &Ledger, requests: u64) -> Vec<RequestId> {
         let organisation = if number % 3 == 0 { OTHER } else { OrganisationId::DEFAULT };
         let mut receipt = receipt(id, KeyId::from_bytes([7; 16]), organisation, Usage::default());
         receipt.caller.user = (number % 2 == 0).then(|| "ada".into());
+        receipt.correlation = (number % 3 == 1).then(|| format!("client-{number}"));
         ledger.record(&receipt).unwrap();
         ids.push(id);
     }

@@ -322,6 +322,10 @@ async fn requests_and_receipts_are_named() {
         "team_id = zeroblob(16)",
         "tags = NULL",
         "status = 500",
+        "reason = 'no'",
+        "policy = 'constrain'",
+        "correlation = NULL",
+        "correlation = NULL, policy = correlation",
         "salt = zeroblob(16)",
     ] {
         let fault = found_sql(&written, &format!("UPDATE requests SET {change} {of}")).await;

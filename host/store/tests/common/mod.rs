@@ -94,6 +94,7 @@ pub fn receipt(request_id: RequestId, key_id: KeyId, organisation: OrganisationI
         notes: vec![],
         outcome: Outcome { status: 200, code: "ok".into(), failure: None, reason: None, finish_reasons: vec![] },
         tags: vec![Tag { name: "job".into(), value: "nightly".into() }],
+        correlation: None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_core::receipt::Tag;
-use portcullis_core::{KeyId, OrganisationId, RequestId, TeamId, Usage};
+use portcullis_core::receipt::{PluginCall, Tag};
+use portcullis_core::{Environment, KeyId, OrganisationId, RequestId, TeamId, Usage};
 use portcullis_store::backend::Backend;
 use portcullis_store::{Batch, RequestFilter, RequestRow, UsageFilter, UsageGroup};
 
@@ -26,6 +26,23 @@ pub async fn requests_are_found(backend: Arc<dyn Backend>) {
     made[3].caller.organisation = OrganisationId::from_bytes([8; 16]);
     made.push(denied(RequestId::new(NOW + 9_000, &mut rand::rng()), KeyId::from_bytes([2; 16])));
     made[5].time_ms = NOW + 9_000;
+    made[5].outcome.reason = Some("policy.no".into());
+    made[4].correlation = Some("client-7".into());
+    made[4].timings.total_us = 77_000_000;
+    made[4].caller.environment = Environment::Production;
+    made[4].plugins = ["guard", "policy", "policy"]
+        .into_iter()
+        .zip(["block.pii", "allow", "constrain"])
+        .map(|(role, verdict)| PluginCall {
+            name: "rules".into(),
+            version: "1".into(),
+            hash: "ab".into(),
+            role: role.into(),
+            verdict: verdict.into(),
+            micros: 1,
+            calls: 1,
+        })
+        .collect();
     let tags: Vec<_> = made.iter().map(|one| serde_json::to_string(&one.tags).unwrap()).collect();
     let rows = made.iter().zip(&tags);
     let requests = rows
@@ -55,7 +72,26 @@ pub async fn requests_are_found(backend: Arc<dyn Backend>) {
     assert_eq!(found(RequestFilter { status_from: Some(400), status_to: Some(status), ..of() }).await, [5]);
     assert_eq!(found(RequestFilter { status_from: Some(status + 1), ..of() }).await, [0usize; 0]);
     assert_eq!(found(RequestFilter { outcome: Some("denied".into()), ..of() }).await, [5]);
+    let known = made[0].cost.as_ref().unwrap().total_nano;
+    assert_eq!(found(RequestFilter { reason: Some("policy.no".into()), ..of() }).await, [5]);
+    assert_eq!(found(RequestFilter { policy: Some("constrain".into()), ..of() }).await, [4]);
+    assert_eq!(found(RequestFilter { policy: Some("allow".into()), ..of() }).await, [5, 3, 2, 1, 0]);
+    assert_eq!(found(RequestFilter { correlation: Some("client-7".into()), ..of() }).await, [4]);
+    let elsewhere = RequestFilter { correlation: Some("client-7".into()), team: Some(team), ..of() };
+    assert_eq!(found(elsewhere).await, [0usize; 0]);
+    assert_eq!(found(RequestFilter { environment: Some(Environment::Production), ..of() }).await, [4]);
+    assert_eq!(found(RequestFilter { cost_from: Some(known), ..of() }).await, [4, 3, 2, 1, 0]);
+    assert_eq!(found(RequestFilter { cost_from: Some(nano(known.get() + 1)), ..of() }).await, [4, 3, 2, 1]);
+    assert_eq!(found(RequestFilter { cost_to: Some(known), ..of() }).await, [0]);
+    assert_eq!(found(RequestFilter { cost_to: Some(nano(known.get() - 1)), ..of() }).await, [0usize; 0]);
+    assert_eq!(found(RequestFilter { us_from: Some(77_000_000), ..of() }).await, [4]);
+    assert_eq!(found(RequestFilter { us_to: Some(76_999_999), ..of() }).await, [5, 3, 2, 1, 0]);
     assert_eq!(backend.requests(&of(), 2).await.unwrap().len(), 2);
+    let constrained = backend.request(made[4].request_id).await.unwrap().unwrap();
+    assert_eq!(
+        (constrained.policy.as_deref(), constrained.correlation.as_deref(), constrained.reason),
+        (Some("constrain"), Some("client-7"), None)
+    );
 
     let one = backend.request(made[2].request_id).await.unwrap().unwrap();
     assert_eq!((one.time_ms, one.key, one.tags.as_slice()), (NOW + 2_000, key, made[2].tags.as_slice()));

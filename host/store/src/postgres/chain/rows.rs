@@ -118,6 +118,9 @@ pub(super) fn request(row: &PgRow, bytes: &mut Bytes) -> Result<Result<(), Strin
         total_us: row.try_get("total_us")?,
         tags: maybe(row, "tags")?,
         receipt_page: row.try_get("receipt_page")?,
+        reason: maybe(row, "reason")?,
+        policy: maybe(row, "policy")?,
+        correlation: maybe(row, "correlation")?,
     };
     bytes.request(&salt, &request);
     Ok(Ok(()))

@@ -107,6 +107,9 @@ pub(super) fn request(row: &Row<'_>, bytes: &mut Bytes) -> Read<()> {
         total_us: int(row, 25)?,
         tags: maybe(row, 26, text)?,
         receipt_page: maybe(row, 27, int)?,
+        reason: maybe(row, 28, text)?,
+        policy: maybe(row, 29, text)?,
+        correlation: maybe(row, 30, text)?,
     };
     bytes.request(id(row, 0)?, &request);
     Ok(())

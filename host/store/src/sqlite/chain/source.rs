@@ -41,7 +41,7 @@ pub(super) fn look(path: &Path, examine: Examine<'_>) -> Result<(), StoreError> 
         requests: transaction.prepare(concat!(
             "SELECT salt, request_id, time_ms, key_id, organisation_id, team_id, environment, end_user, requested_model, provider, model, ",
             "status, outcome, input, cache_read, cache_write_short, cache_write_long, output, reasoning, audio_input, audio_output, ",
-            "images, searches, estimated, cost_nano, total_us, tags, receipt_page FROM requests WHERE request_id = ?"
+            "images, searches, estimated, cost_nano, total_us, tags, receipt_page, reason, policy, correlation FROM requests WHERE request_id = ?"
         ))?,
         pages: transaction
             .prepare("SELECT salt, id, organisation_id, youngest_ms, content FROM receipt_pages WHERE id = ?")?,
