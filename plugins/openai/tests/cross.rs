@@ -93,7 +93,14 @@ impl Told {
     fn common(mut self) -> Self {
         if let Some(usage) = &mut self.usage {
             // Nor does the rate that a provider serves at, whose names are its own.
-            *usage = Usage { audio_input: 0, audio_output: 0, searches: 0, service_tier: None, stated_cost: None, ..usage.clone() };
+            *usage = Usage {
+                audio_input: 0,
+                audio_output: 0,
+                searches: 0,
+                service_tier: None,
+                stated_cost: None,
+                ..usage.clone()
+            };
         }
         self.finish = self.finish.map(|finish| match finish {
             FinishReason::Length | FinishReason::ContentFilter => finish,
