@@ -4,8 +4,11 @@
 //! and health on a listener of their own. No answer holds a secret, but for that of a key or token just made.
 
 mod access;
+mod alerts;
+mod amount;
 mod audit;
 mod authenticate;
+mod budgets;
 mod connections;
 mod cors;
 mod document;
@@ -24,6 +27,7 @@ mod teams;
 mod tests;
 mod tokens;
 mod usage;
+mod wording;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -161,6 +165,8 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(keys::routes())
         .merge(members::routes())
         .merge(tokens::routes())
+        .merge(budgets::routes())
+        .merge(alerts::routes())
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(audit::routes())
@@ -196,6 +202,10 @@ impl Shared {
                 let member = self.store.member(id(value, "mem_", "member")?).await?;
                 let scopes = member.grants.iter().map(|grant| grant.scope).collect();
                 Owner { what: "member", scopes, member: Some(member.id) }
+            }
+            "budget" => {
+                let budget = value.parse().map_err(|_| Problem::not_found("budget"))?;
+                of("budget", self.store.budget(budget).await?.place(), None)
             }
             "request" => {
                 let request = value.parse().map_err(|_| Problem::not_found("request"))?;

@@ -63,6 +63,9 @@ pub enum StoreError {
     /// It changed while it was being changed, several times in a row.
     #[error("the {what} is being changed by somebody else")]
     Contended { what: &'static str },
+    /// A change was asked for of something that is no longer as whoever asked had read it.
+    #[error("the {what} has changed since it was read")]
+    Changed { what: &'static str },
     /// What was asked for contradicts itself or what is there.
     #[error("{0}")]
     Invalid(String),

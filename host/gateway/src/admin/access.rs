@@ -96,6 +96,14 @@ pub const RULES: &[Rule] = &[
     rule("GET",    "/tokens/{token}",                        P::TokensRead,          Oneself),
     rule("POST",   "/tokens/{token}/revoke",                 P::TokensWrite,         Oneself),
 
+    rule("GET",    "/budgets",                               P::BudgetsRead,         Listed),
+    rule("POST",   "/budgets",                               P::BudgetsWrite,        Somewhere),
+    rule("GET",    "/budgets/{budget}",                      P::BudgetsRead,         Named),
+    rule("PATCH",  "/budgets/{budget}",                      P::BudgetsWrite,        Named),
+    rule("DELETE", "/budgets/{budget}",                      P::BudgetsWrite,        Named),
+    rule("POST",   "/budgets/{budget}/top-up",               P::BudgetsWrite,        Named),
+    rule("GET",    "/alerts",                                P::AlertsRead,          Listed),
+
     rule("GET",    "/usage",                                 P::UsageRead,           Listed),
     rule("GET",    "/requests",                              P::RequestsRead,        Listed),
     rule("GET",    "/requests/{request}",                    P::RequestsRead,        Named),

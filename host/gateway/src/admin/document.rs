@@ -22,8 +22,9 @@ pub fn base() -> OpenApi {
         .title("Portcullis admin API")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Organisations, teams, keys, people, money and what happened. Times are milliseconds since the Unix epoch, money is \
-             nano-USD. Lists are pages: `next` of one is the `cursor` of the following. Edits are merge patches (RFC 7396): what is \
+            "Organisations, teams, keys, people, money and what happened. Times are milliseconds since the Unix epoch. \
+             An amount of money is an integer of nano-USD (10⁻⁹ USD) in `…_nano_usd`, with the same as decimal USD, exact, in the text \
+             `…_usd` beside it; a body says one of the two. Lists are pages: `next` of one is the `cursor` of the following. Edits are merge patches (RFC 7396): what is \
              absent stays, null takes away; send `If-Match` with the `ETag` you read to be told where somebody else was faster.",
         ))
         .build();

@@ -284,10 +284,9 @@ async fn edit(
     version: IfMatch,
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
-    version.check(&View::from(api.store.key(&id.to_string()).await?))?;
     let Edit { name, expires_ms, policy, tags, defaults } = edit;
     let edit = KeyEdit { name, expires_ms, policy, tags, defaults };
-    Ok(Versioned(api.store.edit_key(&call.actor, id, edit).await?.into()))
+    Ok(Versioned(api.store.edit_key_if(&call.actor, id, edit, version.expects(View::from)).await?.into()))
 }
 
 /// Gives a key a new secret, which is in this answer and nowhere else.
@@ -300,9 +299,9 @@ async fn rotate(
     version: IfMatch,
     Said(rotation): Said<Rotation>,
 ) -> Result<Json<WithSecret>, Problem> {
-    version.check(&View::from(api.store.key(&id.to_string()).await?))?;
     let grace = Duration::from_secs(rotation.grace_seconds);
-    Ok(Json(with_secret(api.store.rotate_key(&call.actor, id, grace, rotation.expires_ms).await?)))
+    let expected = version.expects(View::from);
+    Ok(Json(with_secret(api.store.rotate_key_if(&call.actor, id, grace, rotation.expires_ms, expected).await?)))
 }
 
 /// Refuses a key until it is resumed. Answers when every process that serves knows.

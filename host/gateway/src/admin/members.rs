@@ -119,17 +119,15 @@ async fn edit(
     version: IfMatch,
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
-    version.check(&View::from(api.store.member(&id.to_string()).await?))?;
     let edit = MemberEdit { name: edit.name, grants: edit.grants };
-    Ok(Versioned(api.store.edit_member(&call.actor, id, edit).await?.into()))
+    Ok(Versioned(api.store.edit_member_if(&call.actor, id, edit, version.expects(View::from)).await?.into()))
 }
 
 /// Deletes a member. Their tokens are revoked, their keys become nobody's in particular.
 #[utoipa::path(delete, path = "/members/{member}", tag = "members", operation_id = "deleteMember",
     params(("member" = String, Path, description = "mem_…")), responses((status = 204)))]
 async fn delete(State(api): State<Api>, call: Call, Path(id): Id, version: IfMatch) -> Result<StatusCode, Problem> {
-    version.check(&View::from(api.store.member(&id.to_string()).await?))?;
-    api.store.delete_member(&call.actor, id).await?;
+    api.store.delete_member_if(&call.actor, id, version.expects(View::from)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

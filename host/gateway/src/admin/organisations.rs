@@ -111,17 +111,15 @@ async fn edit(
     version: IfMatch,
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
-    version.check(&View::from(api.store.organisation(&id.to_string()).await?))?;
     let edit = OrganisationEdit { name: edit.name, policy: edit.policy, retention_days: edit.retention_days };
-    Ok(Versioned(api.store.edit_organisation(&call.actor, id, edit).await?.into()))
+    Ok(Versioned(api.store.edit_organisation_if(&call.actor, id, edit, version.expects(View::from)).await?.into()))
 }
 
 /// Deletes an organisation that nothing refers to. One that ever had a key stays.
 #[utoipa::path(delete, path = "/organisations/{organisation}", tag = "organisations", operation_id = "deleteOrganisation",
     params(("organisation" = String, Path, description = "org_…")), responses((status = 204)))]
 async fn delete(State(api): State<Api>, call: Call, Path(id): Id, version: IfMatch) -> Result<StatusCode, Problem> {
-    version.check(&View::from(api.store.organisation(&id.to_string()).await?))?;
-    api.store.delete_organisation(&call.actor, id).await?;
+    api.store.delete_organisation_if(&call.actor, id, version.expects(View::from)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,8 @@ use portcullis_store::ledger::LedgerError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::wording;
+
 pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Problem details, RFC 9457.
@@ -64,6 +66,14 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "not_found", format!("There is no such {what}."))
     }
 
+    pub fn changed() -> Self {
+        Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "changed",
+            "It has changed since you read it: read it again and decide anew.",
+        )
+    }
+
     pub fn unavailable(what: &'static str) -> Self {
         Problem {
             retry_after: Some(1),
@@ -114,7 +124,8 @@ impl From<StoreError> for Problem {
                     format!("The {what} is being changed by somebody else."),
                 )
             },
-            StoreError::Invalid(sentence) => Problem::invalid("", sentence),
+            StoreError::Changed { .. } => Problem::changed(),
+            StoreError::Invalid(said) => Problem::invalid("", wording::sentence(&said)),
             error => {
                 tracing::error!(%error, "the admin API cannot use the database");
                 Problem::unavailable("The database")

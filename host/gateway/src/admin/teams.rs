@@ -119,17 +119,15 @@ async fn edit(
     version: IfMatch,
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
-    version.check(&View::from(api.store.team(None, &id.to_string()).await?))?;
     let edit = TeamEdit { name: edit.name, policy: edit.policy };
-    Ok(Versioned(api.store.edit_team(&call.actor, id, edit).await?.into()))
+    Ok(Versioned(api.store.edit_team_if(&call.actor, id, edit, version.expects(View::from)).await?.into()))
 }
 
 /// Deletes a team that nothing refers to. One that ever had a key stays.
 #[utoipa::path(delete, path = "/teams/{team}", tag = "teams", operation_id = "deleteTeam",
     params(("team" = String, Path, description = "team_…")), responses((status = 204)))]
 async fn delete(State(api): State<Api>, call: Call, Path(id): Id, version: IfMatch) -> Result<StatusCode, Problem> {
-    version.check(&View::from(api.store.team(None, &id.to_string()).await?))?;
-    api.store.delete_team(&call.actor, id).await?;
+    api.store.delete_team_if(&call.actor, id, version.expects(View::from)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -12,6 +12,7 @@ use portcullis_core::{
     Environment, Grant, KeyId, OrganisationId, Receipt, RequestId, Role, Scope, SystemClock, TeamId,
 };
 use portcullis_runtime::{PluginManager, Runtime, RuntimeOptions};
+use portcullis_store::budgets::{Mode, NewBudget, Period, Scope as BudgetScope};
 use portcullis_store::{
     Actor, AuditFilter, AuditPage, LedgerOptions, LockoutSettings, MasterKey, NewKey, NewMember, NewOrganisation,
     NewTeam, NewToken, Store, StoreOptions,
@@ -24,6 +25,8 @@ use super::access::{RULES, Reach, Rule};
 use crate::config::Config;
 use crate::server::{self, Server, Surface};
 use crate::{Gateway, Parts};
+
+mod money;
 
 struct World {
     _directory: tempfile::TempDir,
@@ -109,6 +112,18 @@ async fn world() -> World {
     let member = store.create_member(&cli, new).await.unwrap().id;
     let new = NewToken { name: "a token".to_owned(), grants: vec![grant], ..NewToken::default() };
     let token = store.create_token(&cli, new).await.unwrap().record.id;
+    let budget = {
+        let new = NewBudget {
+            organisation: first,
+            name: "the team's".to_owned(),
+            scope: BudgetScope::Team(team),
+            period: Period::Total,
+            limit: "1".parse().unwrap(),
+            mode: Mode::Soft,
+            thresholds: vec![50],
+        };
+        store.create_budget(&cli, new).await.unwrap().id
+    };
     let request = RequestId::new(1_780_000_000_000, &mut rand::rng());
     ledger.record(&receipt(request, key, first, Some(team))).unwrap();
     ledger.flush().await.unwrap();
@@ -118,6 +133,7 @@ async fn world() -> World {
         ("key", key.to_string()),
         ("member", member.to_string()),
         ("token", token.to_string()),
+        ("budget", budget.to_string()),
         ("request", request.to_string()),
         ("plugin", "openai".to_owned()),
         ("connection", "one".to_owned()),
@@ -196,6 +212,7 @@ fn body(rule: &Rule, world: &World) -> Option<Value> {
         ("POST", "/members") => {
             json!({"email": "x@one.example", "name": "x", "grants": [{"role": "developer", "organisation": organisation}]})
         }
+        ("POST", "/budgets") => json!({"organisation": organisation, "name": "x", "period": "day", "limit_usd": "1"}),
         ("POST", "/tokens") => json!({"name": "x", "grants": [{"role": "developer", "organisation": organisation}]}),
         // What is refused for its body was not refused for whose it is.
         _ => json!({"no such field": 1}),

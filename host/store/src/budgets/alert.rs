@@ -1,6 +1,6 @@
 //! Alerts: a budget passed a threshold, or refused its first request. Each once a window.
 
-use portcullis_core::{BudgetId, NanoUsd, OrganisationId};
+use portcullis_core::{BudgetId, NanoUsd, OrganisationId, TeamId};
 use serde::{Deserialize, Serialize};
 
 use super::period::{Period, Window};
@@ -98,7 +98,15 @@ impl Alerting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertFilter {
     pub organisation: Option<OrganisationId>,
+    /// Of budgets of this team alone.
+    pub team: Option<TeamId>,
     pub budget: Option<BudgetId>,
+    /// Raised in this millisecond since the Unix epoch or later.
+    pub since_ms: Option<u64>,
+    /// Exclusive.
+    pub until_ms: Option<u64>,
+    /// Whether somebody took delivery.
+    pub delivered: Option<bool>,
     /// Older than the alert of this id.
     pub before: Option<i64>,
     /// At most so many; 0 for the usual 100.

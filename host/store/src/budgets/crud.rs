@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::budget::{Budget, BudgetChange, InvalidBudget, NewBudget, Scope};
 use super::lease::BudgetUse;
-use super::period::Period;
+use super::period::{Period, Window};
 use crate::actor::Actor;
 use crate::audit::NewEvent;
 use crate::error::StoreError;
@@ -43,6 +43,26 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// Where somebody must be permitted: a team's budget is its team's.
+    pub const fn place(&self) -> Place {
+        match self.scope {
+            Scope::Team(team) => Place::Team(self.organisation, team),
+            _ => Place::Organisation(self.organisation),
+        }
+    }
+}
+
+/// How a budget stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The window of now.
+    pub window: Window,
+    pub used: BudgetUse,
+    /// What is neither spent nor leased.
+    pub remaining: NanoUsd,
+}
+
 /// As the audit trail has it.
 fn told(budget: &Budget) -> Value {
     json!({
@@ -58,14 +78,6 @@ fn told(budget: &Budget) -> Value {
     })
 }
 
-/// Where somebody must be permitted: a team's budget is its team's.
-fn place(budget: &Budget) -> Place {
-    match budget.scope {
-        Scope::Team(team) => Place::Team(budget.organisation, team),
-        _ => Place::Organisation(budget.organisation),
-    }
-}
-
 impl Store {
     /// Makes a budget. Processes that serve requests count by it within a fifth of a second; what they spent earlier in its
     /// window is not counted.
@@ -75,7 +87,7 @@ impl Store {
     pub async fn create_budget(&self, actor: &Actor, new: NewBudget) -> Result<Budget, BudgetError> {
         let now_ms = self.clock().now_ms();
         let budget = new.checked(BudgetId::new(now_ms, &mut rand::rng()), now_ms)?;
-        actor.require(Permission::BudgetsWrite, &place(&budget))?;
+        actor.require(Permission::BudgetsWrite, &budget.place())?;
         let event = NewEvent::new(actor, now_ms, Some(budget.organisation), "budget.create", budget.id)
             .changed(None, Some(told(&budget)));
         self.backend().insert_budget(&budget, &event).await?;
@@ -95,11 +107,23 @@ impl Store {
 
     /// How much of each budget is spent and leased at present. A budget of single requests has spent nothing.
     pub async fn budget_uses(&self, budgets: &[Budget]) -> Result<Vec<BudgetUse>, StoreError> {
+        let standings = self.budget_standings(budgets).await?;
+        Ok(standings.into_iter().map(|standing| standing.map(|standing| standing.used).unwrap_or_default()).collect())
+    }
+
+    /// How each budget stands in its window of now; `None` for one of single requests, which has no window.
+    pub async fn budget_standings(&self, budgets: &[Budget]) -> Result<Vec<Option<Standing>>, StoreError> {
         let now_ms = self.clock().now_ms();
-        let windows = budgets.iter().map(|budget| budget.period.window(now_ms).map(|window| (budget.id, window)));
-        let asked: Vec<_> = windows.clone().flatten().collect();
+        let windows: Vec<_> = budgets.iter().map(|budget| budget.period.window(now_ms)).collect();
+        let asked: Vec<_> =
+            budgets.iter().zip(&windows).filter_map(|(budget, window)| Some((budget.id, (*window)?))).collect();
         let mut uses = self.backend().budget_uses(&asked).await?.into_iter();
-        Ok(windows.map(|window| window.and_then(|_| uses.next()).unwrap_or_default()).collect())
+        let standing = |(budget, window): (&Budget, Option<Window>)| {
+            let (window, used) = (window?, uses.next()?);
+            let remaining = budget.limit.saturating_sub(used.spent).saturating_sub(used.leased);
+            Some(Standing { window, used, remaining })
+        };
+        Ok(budgets.iter().zip(windows).map(standing).collect())
     }
 
     /// Changes a budget. A lower limit holds for what is leased from now on.
@@ -109,7 +133,21 @@ impl Store {
         id: BudgetId,
         change: &BudgetChange,
     ) -> Result<Budget, BudgetError> {
-        self.rewrite(actor, id, "budget.edit", |budget| budget.changed(change)).await
+        self.change_budget_if(actor, id, change, |_| true).await
+    }
+
+    /// The same, where the budget is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn change_budget_if(
+        &self,
+        actor: &Actor,
+        id: BudgetId,
+        change: &BudgetChange,
+        expected: impl Fn(&Budget) -> bool,
+    ) -> Result<Budget, BudgetError> {
+        self.rewrite(actor, id, "budget.edit", expected, |budget| budget.changed(change)).await
     }
 
     /// Adds credit to a budget in total.
@@ -117,7 +155,21 @@ impl Store {
     /// # Errors
     /// [`InvalidBudget::NotCredit`] where it is of another period.
     pub async fn top_up_budget(&self, actor: &Actor, id: BudgetId, amount: NanoUsd) -> Result<Budget, BudgetError> {
-        self.rewrite(actor, id, "budget.top-up", |budget| budget.topped_up(amount)).await
+        self.top_up_budget_if(actor, id, amount, |_| true).await
+    }
+
+    /// The same, where the budget is as expected when it is written: who asks again does not add twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn top_up_budget_if(
+        &self,
+        actor: &Actor,
+        id: BudgetId,
+        amount: NanoUsd,
+        expected: impl Fn(&Budget) -> bool,
+    ) -> Result<Budget, BudgetError> {
+        self.rewrite(actor, id, "budget.top-up", expected, |budget| budget.topped_up(amount)).await
     }
 
     async fn rewrite(
@@ -125,11 +177,15 @@ impl Store {
         actor: &Actor,
         id: BudgetId,
         action: &str,
+        expected: impl Fn(&Budget) -> bool,
         change: impl Fn(&Budget) -> Result<Budget, InvalidBudget>,
     ) -> Result<Budget, BudgetError> {
         for _ in 0..TRIES {
             let before = self.budget(id).await?;
-            actor.require(Permission::BudgetsWrite, &place(&before))?;
+            actor.require(Permission::BudgetsWrite, &before.place())?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "budget" }.into());
+            }
             let after = change(&before)?;
             let now_ms = self.clock().now_ms();
             let event = NewEvent::new(actor, now_ms, Some(after.organisation), action, id)
@@ -143,9 +199,25 @@ impl Store {
 
     /// Deletes a budget: nothing is counted by it any more. Entries and alerts stay.
     pub async fn delete_budget(&self, actor: &Actor, id: BudgetId) -> Result<Budget, BudgetError> {
+        self.delete_budget_if(actor, id, |_| true).await
+    }
+
+    /// The same, where the budget is as expected when it is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn delete_budget_if(
+        &self,
+        actor: &Actor,
+        id: BudgetId,
+        expected: impl Fn(&Budget) -> bool,
+    ) -> Result<Budget, BudgetError> {
         for _ in 0..TRIES {
             let budget = self.budget(id).await?;
-            actor.require(Permission::BudgetsWrite, &place(&budget))?;
+            actor.require(Permission::BudgetsWrite, &budget.place())?;
+            if !expected(&budget) {
+                return Err(StoreError::Changed { what: "budget" }.into());
+            }
             let now_ms = self.clock().now_ms();
             let event = NewEvent::new(actor, now_ms, Some(budget.organisation), "budget.delete", id)
                 .changed(Some(told(&budget)), None);

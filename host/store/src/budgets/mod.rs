@@ -24,7 +24,7 @@ pub(crate) use alert::Alerting;
 pub use alert::{Alert, AlertFilter, AlertKind};
 pub use budget::{Budget, BudgetChange, InvalidBudget, Mode, NewBudget, Scope, THRESHOLDS};
 pub(crate) use count::{Added, Counts};
-pub use crud::BudgetError;
+pub use crud::{BudgetError, Standing};
 pub use held::Held;
 pub use lease::{BudgetUse, EpochId, GivenBack, LeaseWant, Leased, Short};
 pub(crate) use manager::Budgets;

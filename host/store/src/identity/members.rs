@@ -115,6 +115,20 @@ impl Store {
 
     /// Changes name or roles. The actor must be able to give what the member holds before and after.
     pub async fn edit_member(&self, actor: &Actor, id: MemberId, edit: MemberEdit) -> Result<Member, StoreError> {
+        self.edit_member_if(actor, id, edit, |_| true).await
+    }
+
+    /// The same, where the member is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn edit_member_if(
+        &self,
+        actor: &Actor,
+        id: MemberId,
+        edit: MemberEdit,
+        expected: impl Fn(&Member) -> bool,
+    ) -> Result<Member, StoreError> {
         let name = edit.name.as_deref().map(checked_name).transpose()?;
         if let Some(grants) = &edit.grants {
             if grants.is_empty() {
@@ -125,7 +139,7 @@ impl Store {
             }
             self.check_grants(actor, grants).await?;
         }
-        self.change_member(actor, id, "member.edit", |member, _| {
+        self.change_member(actor, id, "member.edit", expected, |member, _| {
             if let Some(name) = &name {
                 member.name.clone_from(name);
             }
@@ -138,21 +152,43 @@ impl Store {
 
     /// Lets the member do nothing any more, by login or token. Their keys go on: suspend those too where they must not.
     pub async fn suspend_member(&self, actor: &Actor, id: MemberId) -> Result<Member, StoreError> {
-        self.change_member(actor, id, "member.suspend", |member, now_ms| {
-            member.suspended_ms.get_or_insert(now_ms);
-        })
+        self.change_member(
+            actor,
+            id,
+            "member.suspend",
+            |_| true,
+            |member, now_ms| {
+                member.suspended_ms.get_or_insert(now_ms);
+            },
+        )
         .await
     }
 
     pub async fn resume_member(&self, actor: &Actor, id: MemberId) -> Result<Member, StoreError> {
-        self.change_member(actor, id, "member.resume", |member, _| member.suspended_ms = None).await
+        self.change_member(actor, id, "member.resume", |_| true, |member, _| member.suspended_ms = None).await
     }
 
     /// Deletes a member; their tokens are revoked, their keys become nobody's in particular.
     pub async fn delete_member(&self, actor: &Actor, id: MemberId) -> Result<Member, StoreError> {
+        self.delete_member_if(actor, id, |_| true).await
+    }
+
+    /// The same, where the member is as expected when it is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn delete_member_if(
+        &self,
+        actor: &Actor,
+        id: MemberId,
+        expected: impl Fn(&Member) -> bool,
+    ) -> Result<Member, StoreError> {
         for _ in 0..RETRIES {
             let before = self.member(&id.to_string()).await?;
             require_writes(actor, &before)?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "member" });
+            }
             let now_ms = self.clock().now_ms();
             let event =
                 NewEvent::new(actor, now_ms, before.organisation(), "member.delete", id).changed(told(&before), None);
@@ -204,11 +240,15 @@ impl Store {
         actor: &Actor,
         id: MemberId,
         action: &str,
+        expected: impl Fn(&Member) -> bool,
         change: impl Fn(&mut Member, u64),
     ) -> Result<Member, StoreError> {
         for _ in 0..RETRIES {
             let before = self.member(&id.to_string()).await?;
             require_writes(actor, &before)?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "member" });
+            }
             let now_ms = self.clock().now_ms();
             let mut after = before.clone();
             change(&mut after, now_ms);

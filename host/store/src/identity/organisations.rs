@@ -104,6 +104,20 @@ impl Store {
         id: OrganisationId,
         edit: OrganisationEdit,
     ) -> Result<Organisation, StoreError> {
+        self.edit_organisation_if(actor, id, edit, |_| true).await
+    }
+
+    /// The same, where the organisation is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn edit_organisation_if(
+        &self,
+        actor: &Actor,
+        id: OrganisationId,
+        edit: OrganisationEdit,
+        expected: impl Fn(&Organisation) -> bool,
+    ) -> Result<Organisation, StoreError> {
         if let Some(policy) = &edit.policy {
             policy.check(PolicyOrigin::Organisation)?;
         }
@@ -112,7 +126,8 @@ impl Store {
         if retention_days.is_some() {
             actor.require(Permission::RecordsWrite, &Scope::Organisation(id))?;
         }
-        self.change_organisation(actor, id, (Permission::OrganisationsEdit, "organisation.edit"), |organisation, _| {
+        let what = (Permission::OrganisationsEdit, "organisation.edit");
+        self.change_organisation(actor, id, what, expected, |organisation, _| {
             if let Some(name) = &name {
                 organisation.name.clone_from(name);
             }
@@ -130,9 +145,15 @@ impl Store {
     pub async fn suspend_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
         let what = (Permission::OrganisationsManage, "organisation.suspend");
         let suspended = self
-            .change_organisation(actor, id, what, |organisation, now_ms| {
-                organisation.suspended_ms.get_or_insert(now_ms);
-            })
+            .change_organisation(
+                actor,
+                id,
+                what,
+                |_| true,
+                |organisation, now_ms| {
+                    organisation.suspended_ms.get_or_insert(now_ms);
+                },
+            )
             .await?;
         self.await_replicas().await?;
         Ok(suspended)
@@ -140,7 +161,7 @@ impl Store {
 
     pub async fn resume_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
         let what = (Permission::OrganisationsManage, "organisation.resume");
-        self.change_organisation(actor, id, what, |organisation, _| organisation.suspended_ms = None).await
+        self.change_organisation(actor, id, what, |_| true, |organisation, _| organisation.suspended_ms = None).await
     }
 
     /// Deletes an organisation that nothing refers to.
@@ -148,12 +169,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`]; a key is never deleted, so an organisation that ever had one stays.
     pub async fn delete_organisation(&self, actor: &Actor, id: OrganisationId) -> Result<Organisation, StoreError> {
+        self.delete_organisation_if(actor, id, |_| true).await
+    }
+
+    /// The same, where the organisation is as expected when it is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn delete_organisation_if(
+        &self,
+        actor: &Actor,
+        id: OrganisationId,
+        expected: impl Fn(&Organisation) -> bool,
+    ) -> Result<Organisation, StoreError> {
         actor.require(Permission::OrganisationsManage, &Scope::All)?;
         if id == OrganisationId::DEFAULT {
             return Err(StoreError::Invalid("the default organisation cannot be deleted".to_owned()));
         }
         for _ in 0..RETRIES {
             let before = self.organisation(&id.to_string()).await?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "organisation" });
+            }
             let event = NewEvent::new(actor, self.clock().now_ms(), Some(id), "organisation.delete", id)
                 .changed(told(&before), None);
             if self.backend().delete_organisation(id, before.version, &event).await? {
@@ -168,11 +205,15 @@ impl Store {
         actor: &Actor,
         id: OrganisationId,
         (permission, action): (Permission, &str),
+        expected: impl Fn(&Organisation) -> bool,
         change: impl Fn(&mut Organisation, u64),
     ) -> Result<Organisation, StoreError> {
         actor.require(permission, &Scope::Organisation(id))?;
         for _ in 0..RETRIES {
             let before = self.organisation(&id.to_string()).await?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "organisation" });
+            }
             let now_ms = self.clock().now_ms();
             let mut after = before.clone();
             change(&mut after, now_ms);

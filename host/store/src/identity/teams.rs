@@ -94,11 +94,25 @@ impl Store {
 
     /// Changes name or policy. Keys follow a policy as they follow their own changes.
     pub async fn edit_team(&self, actor: &Actor, id: TeamId, edit: TeamEdit) -> Result<Team, StoreError> {
+        self.edit_team_if(actor, id, edit, |_| true).await
+    }
+
+    /// The same, where the team is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn edit_team_if(
+        &self,
+        actor: &Actor,
+        id: TeamId,
+        edit: TeamEdit,
+        expected: impl Fn(&Team) -> bool,
+    ) -> Result<Team, StoreError> {
         if let Some(policy) = &edit.policy {
             policy.check(PolicyOrigin::Team)?;
         }
         let name = edit.name.as_deref().map(checked_name).transpose()?;
-        self.change_team(actor, id, (Permission::TeamsEdit, "team.edit"), |team, _| {
+        self.change_team(actor, id, (Permission::TeamsEdit, "team.edit"), expected, |team, _| {
             if let Some(name) = &name {
                 team.name.clone_from(name);
             }
@@ -113,9 +127,15 @@ impl Store {
     pub async fn suspend_team(&self, actor: &Actor, id: TeamId) -> Result<Team, StoreError> {
         let what = (Permission::TeamsManage, "team.suspend");
         let suspended = self
-            .change_team(actor, id, what, |team, now_ms| {
-                team.suspended_ms.get_or_insert(now_ms);
-            })
+            .change_team(
+                actor,
+                id,
+                what,
+                |_| true,
+                |team, now_ms| {
+                    team.suspended_ms.get_or_insert(now_ms);
+                },
+            )
             .await?;
         self.await_replicas().await?;
         Ok(suspended)
@@ -123,7 +143,7 @@ impl Store {
 
     pub async fn resume_team(&self, actor: &Actor, id: TeamId) -> Result<Team, StoreError> {
         let what = (Permission::TeamsManage, "team.resume");
-        self.change_team(actor, id, what, |team, _| team.suspended_ms = None).await
+        self.change_team(actor, id, what, |_| true, |team, _| team.suspended_ms = None).await
     }
 
     /// Deletes a team that nothing refers to.
@@ -131,9 +151,25 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`]; a key is never deleted, so a team that ever had one stays.
     pub async fn delete_team(&self, actor: &Actor, id: TeamId) -> Result<Team, StoreError> {
+        self.delete_team_if(actor, id, |_| true).await
+    }
+
+    /// The same, where the team is as expected when it is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn delete_team_if(
+        &self,
+        actor: &Actor,
+        id: TeamId,
+        expected: impl Fn(&Team) -> bool,
+    ) -> Result<Team, StoreError> {
         for _ in 0..RETRIES {
             let before = self.team(None, &id.to_string()).await?;
             actor.require(Permission::TeamsManage, &before.scope())?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "team" });
+            }
             let event = NewEvent::new(actor, self.clock().now_ms(), Some(before.organisation), "team.delete", id)
                 .changed(told(&before), None);
             if self.backend().delete_team(id, before.version, &event).await? {
@@ -148,11 +184,15 @@ impl Store {
         actor: &Actor,
         id: TeamId,
         (permission, action): (Permission, &str),
+        expected: impl Fn(&Team) -> bool,
         change: impl Fn(&mut Team, u64),
     ) -> Result<Team, StoreError> {
         for _ in 0..RETRIES {
             let before = self.team(None, &id.to_string()).await?;
             actor.require(permission, &before.scope())?;
+            if !expected(&before) {
+                return Err(StoreError::Changed { what: "team" });
+            }
             let now_ms = self.clock().now_ms();
             let mut after = before.clone();
             change(&mut after, now_ms);

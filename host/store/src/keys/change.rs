@@ -130,12 +130,26 @@ impl Store {
 
     /// Changes what a key says of itself, and what it may do.
     pub async fn edit_key(&self, actor: &Actor, id: KeyId, edit: KeyEdit) -> Result<KeyRecord, StoreError> {
+        self.edit_key_if(actor, id, edit, |_| true).await
+    }
+
+    /// The same, where the key is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn edit_key_if(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        edit: KeyEdit,
+        expected: impl Fn(&KeyRecord) -> bool,
+    ) -> Result<KeyRecord, StoreError> {
         let name = edit.name.as_deref().map(checked_name).transpose()?;
         if let Some(policy) = &edit.policy {
             policy.check(PolicyOrigin::Key)?;
         }
         check_tags(edit.tags.as_deref().unwrap_or_default())?;
-        self.change_key(actor, id, "key.edit", |key, _| {
+        self.change_key(actor, id, "key.edit", expected, |key, _| {
             let record = &mut key.record;
             if let Some(name) = &name {
                 record.name.clone_from(name);
@@ -169,6 +183,21 @@ impl Store {
         grace: Duration,
         expires_ms: Option<u64>,
     ) -> Result<CreatedKey, StoreError> {
+        self.rotate_key_if(actor, id, grace, expires_ms, |_| true).await
+    }
+
+    /// The same, where the key is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn rotate_key_if(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        grace: Duration,
+        expires_ms: Option<u64>,
+        expected: impl Fn(&KeyRecord) -> bool,
+    ) -> Result<CreatedKey, StoreError> {
         if grace > LONGEST_GRACE {
             return Err(StoreError::Invalid("a rotated secret goes on for 30 days at most".to_owned()));
         }
@@ -179,7 +208,7 @@ impl Store {
         let secret = SecretKey::generate(key.record.environment, &mut rand::rng());
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let record = self
-            .change_key(actor, id, "key.rotate", |key, now_ms| {
+            .change_key(actor, id, "key.rotate", expected, |key, now_ms| {
                 let since = key.record.since_ms();
                 // What has expired does not come back by a grace.
                 let ends = ActiveKey::from(key.clone()).policy.expires_ms.map_or(u64::MAX, |(expires, _)| expires);
@@ -204,25 +233,37 @@ impl Store {
     /// Refuses a key for the time being. Returns when every process that serves knows.
     pub async fn suspend_key(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, StoreError> {
         let suspended = self
-            .change_key(actor, id, "key.suspend", |key, now_ms| {
-                key.record.suspended_ms.get_or_insert(now_ms);
-            })
+            .change_key(
+                actor,
+                id,
+                "key.suspend",
+                |_| true,
+                |key, now_ms| {
+                    key.record.suspended_ms.get_or_insert(now_ms);
+                },
+            )
             .await?;
         self.await_replicas().await?;
         Ok(suspended)
     }
 
     pub async fn resume_key(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, StoreError> {
-        self.change_key(actor, id, "key.resume", |key, _| key.record.suspended_ms = None).await
+        self.change_key(actor, id, "key.resume", |_| true, |key, _| key.record.suspended_ms = None).await
     }
 
     /// Revokes a key for good; once revoked it keeps its first time. Returns when every process that serves has read it, or its
     /// lease ([`crate::LEASE`]) has ended.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<KeyRecord, StoreError> {
         let revoked = self
-            .change_key(actor, id, "key.revoke", |key, now_ms| {
-                key.record.revoked_ms.get_or_insert(now_ms);
-            })
+            .change_key(
+                actor,
+                id,
+                "key.revoke",
+                |_| true,
+                |key, now_ms| {
+                    key.record.revoked_ms.get_or_insert(now_ms);
+                },
+            )
             .await?;
         self.await_replicas().await?;
         Ok(revoked)
@@ -233,11 +274,15 @@ impl Store {
         actor: &Actor,
         id: KeyId,
         action: &str,
+        expected: impl Fn(&KeyRecord) -> bool,
         change: impl Fn(&mut StoredKey, u64),
     ) -> Result<KeyRecord, StoreError> {
         for _ in 0..RETRIES {
             let before = self.backend().key_by_id(id).await?.ok_or(StoreError::NotFound { what: "key" })?;
             require(actor, &before.record.scope(), before.record.member)?;
+            if !expected(&before.record) {
+                return Err(StoreError::Changed { what: "key" });
+            }
             let now_ms = self.clock().now_ms();
             let mut after = before.clone();
             change(&mut after, now_ms);

@@ -46,12 +46,17 @@ pub(super) async fn list(pool: &SqlitePool, filter: &AlertFilter) -> Result<Vec<
     let rows = sqlx::query(columns!(
         "SELECT",
         "FROM alerts WHERE (?1 IS NULL OR organisation_id = ?1) AND (?2 IS NULL OR budget_id = ?2) \
-         AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4"
+         AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR budget_id IN (SELECT id FROM budgets WHERE scope = 'team' AND value = ?5)) \
+         AND time_ms >= ?6 AND time_ms < ?7 AND (?8 IS NULL OR (delivered_ms IS NOT NULL) = ?8) ORDER BY id DESC LIMIT ?4"
     ))
     .bind(filter.organisation.map(|organisation| organisation.as_bytes().to_vec()))
     .bind(filter.budget.map(|budget| budget.as_bytes().to_vec()))
     .bind(filter.before)
     .bind(i64::from(if filter.limit == 0 { USUAL } else { filter.limit }))
+    .bind(filter.team.map(|team| team.to_string()))
+    .bind(int(filter.since_ms.unwrap_or(0)))
+    .bind(int(filter.until_ms.unwrap_or(u64::MAX)))
+    .bind(filter.delivered)
     .fetch_all(pool)
     .await?;
     rows.iter().map(alert).collect()
