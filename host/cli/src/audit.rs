@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use portcullis_gateway::config::Config;
 use portcullis_store::chain::{Presence, Report};
-use portcullis_store::{Anchor, PublicKey, Store, Verification};
+use portcullis_store::{Anchor, Checkpoint, PublicKey, Store, Verification};
 use serde_json::{Value, json};
 
-use crate::{ConfigArgument, checkpoints, identity, running, serve};
+use crate::{ConfigArgument, checkpoints, identity, running, serve, table};
 
 #[derive(Subcommand)]
 pub enum AuditAction {
@@ -34,6 +34,14 @@ pub enum AuditAction {
         /// With the configured key although nobody handed over to it: the one before is lost. Who verifies must then name both.
         #[arg(long)]
         accept_new_key: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List checkpoints, newest first.
+    Checkpoints {
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -91,6 +99,21 @@ async fn act(config: &Config, action: AuditAction) -> Result<()> {
                 (Some(made), false) => println!("checkpoint {} joins {} chains", made.number, made.heads.len()),
                 (None, true) => println!("null"),
                 (None, false) => println!("nothing was written since the newest checkpoint"),
+            }
+            Ok(())
+        }
+        AuditAction::Checkpoints { limit, json } => {
+            let all = open().await?.checkpoints(None, limit).await?;
+            if json {
+                let lines: Vec<String> = all.iter().map(|one| one.anchor().to_json()).collect();
+                println!("[{}]", lines.join(","));
+            } else {
+                let row = |one: &Checkpoint| {
+                    let anchor = one.anchor();
+                    let time = table::time(u64::try_from(one.time_ms).ok());
+                    vec![one.number.to_string(), time, one.public_key.to_string(), anchor.hash_text()]
+                };
+                table::print(&["NUMBER", "TIME", "SIGNED BY", "HASH"], &all.iter().map(row).collect::<Vec<_>>());
             }
             Ok(())
         }

@@ -3,11 +3,13 @@
 use anyhow::Result;
 use clap::Subcommand;
 use portcullis_core::{BudgetId, NanoUsd, OrganisationId};
-use portcullis_store::budgets::{Budget, BudgetChange, BudgetUse, Mode, NewBudget, Period, Scope, THRESHOLDS};
+use portcullis_store::budgets::{
+    Alert, AlertFilter, AlertKind, Budget, BudgetChange, BudgetUse, Mode, NewBudget, Period, Scope, THRESHOLDS,
+};
 use portcullis_store::{Actor, Store};
 use serde_json::Value;
 
-use crate::{ConfigArgument, identity, running, serve};
+use crate::{ConfigArgument, identity, running, serve, table};
 
 #[derive(Subcommand)]
 pub enum BudgetAction {
@@ -52,6 +54,29 @@ pub enum BudgetAction {
         /// Only this organisation's, by id.
         #[arg(long)]
         organisation: Option<OrganisationId>,
+        /// Only those that count by this: `organisation`, `team`, `key`, `user`, `model`, `provider` or `tag`.
+        #[arg(long)]
+        scope: Option<String>,
+        /// Only those for this team, key, user, model, provider or tag.
+        #[arg(long)]
+        value: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List alerts, newest first: thresholds that were passed, and first refusals.
+    Alerts {
+        /// Only this organisation's, by id.
+        #[arg(long)]
+        organisation: Option<OrganisationId>,
+        /// Only this budget's, by id.
+        #[arg(long)]
+        budget: Option<BudgetId>,
+        /// Only those that nobody took delivery of.
+        #[arg(long)]
+        undelivered: bool,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -143,14 +168,29 @@ async fn act(store: &Store, action: BudgetAction) -> Result<()> {
             };
             (store.create_budget(&actor, new).await?, json)
         }
-        BudgetAction::List { organisation, json } => {
-            let budgets = store.budgets(organisation).await?;
+        BudgetAction::List { organisation, scope, value, json } => {
+            let mut budgets = store.budgets(organisation).await?;
+            budgets.retain(|one| {
+                scope.as_deref().is_none_or(|kind| one.scope.kind() == kind)
+                    && value.as_ref().is_none_or(|value| one.scope.value().as_ref() == Some(value))
+            });
             let uses = store.budget_uses(&budgets).await?;
             if json {
                 let shown = budgets.iter().zip(&uses).map(|(budget, used)| budget.shown(Some(used)));
                 println!("{}", Value::Array(shown.collect()));
             } else {
                 print_table(&budgets, &uses);
+            }
+            return Ok(());
+        }
+        BudgetAction::Alerts { organisation, budget, undelivered, limit, json } => {
+            let delivered = undelivered.then_some(false);
+            let filter = AlertFilter { organisation, budget, delivered, limit, ..AlertFilter::default() };
+            let alerts = store.alerts(&filter).await?;
+            if json {
+                println!("{}", serde_json::to_string(&alerts)?);
+            } else {
+                print_alerts(&alerts);
             }
             return Ok(());
         }
@@ -178,6 +218,27 @@ async fn act(store: &Store, action: BudgetAction) -> Result<()> {
         print_table(&[budget], &used);
     }
     Ok(())
+}
+
+fn print_alerts(alerts: &[Alert]) {
+    let row = |alert: &Alert| {
+        let what = match alert.kind {
+            AlertKind::Threshold(per_cent) => format!("{per_cent} %"),
+            AlertKind::Refused => "refused".to_owned(),
+        };
+        vec![
+            table::time(Some(alert.time_ms)),
+            what,
+            alert.spent.to_string(),
+            alert.limit.to_string(),
+            table::time(alert.delivered_ms),
+            alert.attempts.to_string(),
+            alert.budget.to_string(),
+            alert.name.clone(),
+        ]
+    };
+    let columns = ["TIME", "WHAT", "SPENT", "LIMIT", "DELIVERED", "FAILED", "BUDGET", "NAME"];
+    table::print(&columns, &alerts.iter().map(row).collect::<Vec<_>>());
 }
 
 fn print_table(budgets: &[Budget], uses: &[BudgetUse]) {

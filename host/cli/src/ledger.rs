@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use portcullis_core::{BudgetId, Clock, KeyId, NanoUsd, OrganisationId, RequestId, SystemClock};
+use portcullis_core::{BudgetId, Clock, KeyId, NanoUsd, OrganisationId, RequestId, SystemClock, TeamId};
 use portcullis_store::budgets::{Decision, EntryFilter, LedgerEntry, QuarantinedEntry, QuarantinedLease};
 use portcullis_store::{EndKind, Store};
 use serde_json::{Value, json};
@@ -20,6 +20,12 @@ pub enum LedgerAction {
         /// Only this key's, by id.
         #[arg(long)]
         key: Option<KeyId>,
+        /// Only those of this team's keys, by id.
+        #[arg(long)]
+        team: Option<TeamId>,
+        /// Only this request's.
+        #[arg(long)]
+        request: Option<RequestId>,
         /// `settled`, `refunded` or `quarantined`.
         #[arg(long, value_parser = kind)]
         kind: Option<EndKind>,
@@ -95,9 +101,10 @@ pub fn run(argument: &ConfigArgument, action: LedgerAction) -> Result<()> {
 
 async fn act(store: &Store, action: LedgerAction) -> Result<()> {
     match action {
-        LedgerAction::List { organisation, key, kind, days, limit, json } => {
+        LedgerAction::List { organisation, key, team, request, kind, days, limit, json } => {
             let since_ms = days.map(|days| SystemClock.now_ms().saturating_sub(days.saturating_mul(MS_PER_DAY)));
-            let filter = EntryFilter { organisation, key, kind, since_ms, until_ms: None, limit };
+            let filter =
+                EntryFilter { organisation, key, team, request, kind, since_ms, limit, ..EntryFilter::default() };
             let entries = store.entries(&filter).await?;
             if json {
                 println!("{}", Value::Array(entries.iter().map(entry_json).collect()));

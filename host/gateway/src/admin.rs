@@ -13,13 +13,18 @@ mod connections;
 mod cors;
 mod document;
 mod extract;
+mod file;
 mod health;
 mod keys;
+mod ledger;
+mod limits;
 mod members;
 mod models;
 mod organisations;
 mod plugins;
 mod problem;
+mod proof;
+mod replicas;
 mod requests;
 mod shapes;
 mod teams;
@@ -39,7 +44,7 @@ use axum::{Router, middleware};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use portcullis_core::{MemberId, RequestId, Scope};
+use portcullis_core::{MemberId, OrganisationId, RequestId, Scope};
 use portcullis_runtime::PluginManager;
 use portcullis_store::Store;
 use tower_service::Service;
@@ -65,6 +70,7 @@ struct Shared {
     store: Store,
     plugins: Arc<PluginManager>,
     document: Bytes,
+    proofs: proof::Desk,
 }
 
 type Api = Arc<Shared>;
@@ -86,11 +92,24 @@ struct Owner {
     member: Option<MemberId>,
 }
 
+impl Owner {
+    /// Of something that is an organisation's.
+    fn within(what: &'static str, organisation: OrganisationId) -> Self {
+        Owner { what, scopes: vec![Scope::Organisation(organisation)], member: None }
+    }
+}
+
 impl Admin {
     pub fn new(gateway: Arc<Gateway>, store: Store, plugins: Arc<PluginManager>) -> Arc<Self> {
         let (router, document) = document::complete(routes()).split_for_parts();
         let document = serde_json::to_vec(&document).expect("the document is plain data").into();
-        let api: Api = Arc::new(Shared { gateway: Arc::clone(&gateway), store, plugins, document });
+        let api: Api = Arc::new(Shared {
+            gateway: Arc::clone(&gateway),
+            store,
+            plugins,
+            document,
+            proofs: proof::Desk::default(),
+        });
         let router = router
             .route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::guard))
             // What the API is stands open, like its source.
@@ -167,12 +186,16 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(tokens::routes())
         .merge(budgets::routes())
         .merge(alerts::routes())
+        .merge(ledger::routes())
+        .merge(limits::routes())
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(audit::routes())
+        .merge(proof::routes())
         .merge(models::routes())
         .merge(connections::routes())
         .merge(plugins::routes())
+        .merge(replicas::routes())
         .merge(health::routes());
     OpenApiRouter::with_openapi(document::base()).nest(PREFIX, v1).merge(health::metrics_route())
 }
@@ -207,6 +230,8 @@ impl Shared {
                 let budget = value.parse().map_err(|_| Problem::not_found("budget"))?;
                 of("budget", self.store.budget(budget).await?.place(), None)
             }
+            "reservation" => ledger::owner_of_reservation(self, value).await?,
+            "lease" => ledger::owner_of_lease(self, value).await?,
             "request" => {
                 let request = value.parse().map_err(|_| Problem::not_found("request"))?;
                 let found = self.store.request(request).await?.ok_or_else(|| Problem::not_found("request"))?;

@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod admin_api;
 mod budgets;
 mod catalogue;
 mod config;

@@ -77,6 +77,7 @@ pub const RULES: &[Rule] = &[
     own(rule("POST",  "/keys",                               P::KeysWrite,           Somewhere), P::KeysOwn),
     own(rule("GET",   "/keys/{key}",                         P::KeysRead,            Named),     P::KeysOwn),
     own(rule("GET",   "/keys/{key}/policy",                  P::KeysRead,            Named),     P::KeysOwn),
+    own(rule("GET",   "/keys/{key}/limits",                  P::KeysRead,            Named),     P::KeysOwn),
     own(rule("PATCH", "/keys/{key}",                         P::KeysWrite,           Named),     P::KeysOwn),
     own(rule("POST",  "/keys/{key}/rotate",                  P::KeysWrite,           Named),     P::KeysOwn),
     own(rule("POST",  "/keys/{key}/suspend",                 P::KeysWrite,           Named),     P::KeysOwn),
@@ -103,11 +104,25 @@ pub const RULES: &[Rule] = &[
     rule("DELETE", "/budgets/{budget}",                      P::BudgetsWrite,        Named),
     rule("POST",   "/budgets/{budget}/top-up",               P::BudgetsWrite,        Named),
     rule("GET",    "/alerts",                                P::AlertsRead,          Listed),
+    rule("GET",    "/tiers",                                 P::LimitsRead,          Somewhere),
+
+    rule("GET",    "/ledger/entries",                        P::LedgerRead,          Listed),
+    rule("GET",    "/ledger/quarantine",                     P::LedgerRead,          Listed),
+    rule("POST",   "/ledger/quarantine/{reservation}/decide", P::LedgerDecide,       Named),
+    rule("GET",    "/ledger/leases",                         P::LedgerRead,          Listed),
+    rule("POST",   "/ledger/leases/{lease}/decide",          P::LedgerDecide,        Named),
 
     rule("GET",    "/usage",                                 P::UsageRead,           Listed),
     rule("GET",    "/requests",                              P::RequestsRead,        Listed),
     rule("GET",    "/requests/{request}",                    P::RequestsRead,        Named),
+    rule("GET",    "/usage/export",                          P::UsageRead,           Listed),
     rule("GET",    "/audit-events",                          P::AuditRead,           Listed),
+    rule("GET",    "/audit-events/export",                   P::AuditRead,           Listed),
+    // Of no organisation in particular, and nothing of any.
+    rule("GET",    "/audit/checkpoints",                     P::AuditRead,           Somewhere),
+    rule("GET",    "/audit/key",                             P::AuditRead,           Somewhere),
+    rule("POST",   "/audit/verify",                          P::AuditRead,           Everything),
+    rule("GET",    "/audit/verify/{proof}",                  P::AuditRead,           Everything),
 
     rule("GET",    "/models",                                P::OrganisationsRead,   Somewhere),
     rule("GET",    "/connections",                           P::ConnectionsRead,     Somewhere),
@@ -115,6 +130,7 @@ pub const RULES: &[Rule] = &[
     rule("GET",    "/plugins",                               P::SystemRead,          Everything),
     rule("GET",    "/plugins/{plugin}",                      P::SystemRead,          Everything),
     rule("POST",   "/plugins/rescan",                        P::SystemWrite,         Everything),
+    rule("GET",    "/replicas",                              P::SystemRead,          Everything),
     rule("GET",    "/health",                                P::SystemRead,          Everything),
     rule("GET",    "/metrics",                               P::SystemRead,          Everything),
 ];
@@ -322,7 +338,8 @@ mod tests {
 
     #[test]
     fn what_only_reads_takes_a_permission_that_only_reads() {
-        for rule in RULES {
+        // A proof is asked for with what it may rely on, and changes nothing.
+        for rule in RULES.iter().filter(|rule| rule.path != "/audit/verify") {
             assert_eq!(rule.method == "GET", rule.permission.reads(), "{} {}", rule.method, rule.path);
         }
     }

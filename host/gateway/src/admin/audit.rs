@@ -2,6 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use portcullis_core::OrganisationId;
+use portcullis_export::{AUDIT, Format, audit_row};
 use portcullis_store::{AuditEvent, AuditFilter, AuditPage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,10 +16,14 @@ use utoipa_axum::routes;
 use super::Api;
 use super::access::Call;
 use super::extract::{Asked, Page, PageQuery, cursor};
+use super::file::FileWriter;
 use super::problem::Problem;
 
+/// Events that are read at once.
+const PIECE: u32 = 1_000;
+
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(export))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,11 +91,44 @@ struct Query {
     cursor: Option<String>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+struct ExportQuery {
+    /// `csv`, `jsonl` or `parquet`. Default `jsonl`.
+    #[param(value_type = Option<String>)]
+    format: Option<Format>,
+    /// Only this organisation's.
+    organisation: Option<String>,
+    /// `token`, `member`, `cli`, `system`, `caller`.
+    actor_kind: Option<String>,
+    actor_id: Option<String>,
+    /// An action, or with a `.` at its end all that begin so: `key.`
+    action: Option<String>,
+    target: Option<String>,
+    /// Inclusive.
+    since_ms: Option<u64>,
+    /// Exclusive; by default now.
+    until_ms: Option<u64>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Order {
     Asc,
     Desc,
+}
+
+/// Events are an organisation's, and nobody who may see a team's things alone sees them.
+fn whole(call: &Call) -> Result<Option<OrganisationId>, Problem> {
+    match call.within() {
+        (organisation, None) => Ok(organisation),
+        (_, Some(_)) => {
+            let detail = "The audit trail is that of a whole organisation, not of a team.";
+            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+        }
+    }
 }
 
 /// What was done, by whom, and which accesses failed.
@@ -97,7 +138,7 @@ async fn list(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) ->
     let page = PageQuery { limit: asked.limit, cursor: asked.cursor };
     let (limit, from) = (page.limit()?, page.after::<u64>()?);
     let filter = AuditFilter {
-        organisation: call.within().0,
+        organisation: whole(&call)?,
         actor_kind: asked.actor_kind,
         actor_id: asked.actor_id,
         action: asked.action,
@@ -114,4 +155,41 @@ async fn list(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) ->
     events.truncate(limit as usize);
     let next = events.last().filter(|_| more).map(|last| cursor(&last.seq));
     Ok(Json(Page { data: events.into_iter().map(View::from).collect(), next }))
+}
+
+/// The same as a file, the oldest first, up to now. It is written while it is sent: one that is not whole breaks off.
+#[utoipa::path(get, path = "/audit-events/export", tag = "audit", operation_id = "exportAuditEvents", params(ExportQuery),
+    responses((status = 200, content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/vnd.apache.parquet")))))]
+async fn export(State(api): State<Api>, call: Call, Asked(asked): Asked<ExportQuery>) -> Result<Response, Problem> {
+    // What happens while it is written is not in it, so it has an end.
+    let now = api.gateway.clock.now_ms().saturating_add(1);
+    let filter = AuditFilter {
+        organisation: whole(&call)?,
+        actor_kind: asked.actor_kind,
+        actor_id: asked.actor_id,
+        action: asked.action,
+        target: asked.target,
+        since_ms: asked.since_ms,
+        until_ms: Some(asked.until_ms.map_or(now, |until| until.min(now))),
+    };
+    let format = asked.format.unwrap_or(Format::Jsonl);
+    let (mut file, answer) = FileWriter::begin("audit-events", format, AUDIT.to_vec())?;
+    tokio::spawn(async move {
+        let mut after = 0;
+        loop {
+            let events = match api.store.audit_events(&filter, AuditPage::After(after, PIECE)).await {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::error!(%error, "the audit trail could not be read to its end");
+                    return file.break_off().await;
+                }
+            };
+            let Some(last) = events.last() else { return file.finish().await };
+            after = last.seq;
+            if file.rows(events.into_iter().map(audit_row)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(answer)
 }

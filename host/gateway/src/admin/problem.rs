@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use portcullis_export::ExportError;
 use portcullis_store::StoreError;
 use portcullis_store::ledger::LedgerError;
 use serde::Serialize;
@@ -131,6 +132,13 @@ impl From<StoreError> for Problem {
                 Problem::unavailable("The database")
             }
         }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        tracing::error!(%error, "the admin API cannot write a file");
+        Problem::unavailable("The file")
     }
 }
 

@@ -12,10 +12,10 @@ use portcullis_core::{
     Environment, Grant, KeyId, OrganisationId, Receipt, RequestId, Role, Scope, SystemClock, TeamId,
 };
 use portcullis_runtime::{PluginManager, Runtime, RuntimeOptions};
-use portcullis_store::budgets::{Mode, NewBudget, Period, Scope as BudgetScope};
+use portcullis_store::budgets::{Hold, LeaseWant, Leased, Mode, NewBudget, Period, Scope as BudgetScope};
 use portcullis_store::{
     Actor, AuditFilter, AuditPage, LedgerOptions, LockoutSettings, MasterKey, NewKey, NewMember, NewOrganisation,
-    NewTeam, NewToken, Store, StoreOptions,
+    NewTeam, NewToken, ReserveRequest, Store, StoreOptions,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -26,7 +26,10 @@ use crate::config::Config;
 use crate::server::{self, Server, Surface};
 use crate::{Gateway, Parts};
 
+mod files;
+mod ledger;
 mod money;
+mod proof;
 
 struct World {
     _directory: tempfile::TempDir,
@@ -59,6 +62,8 @@ const CONFIG: &str = r#"
 listen = "127.0.0.1:0"
 open_metrics = true
 origins = ["https://ops.example"]
+[audit]
+key = { command = ["echo", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="] }
 [providers.one]
 plugin = "openai"
 base_url = "https://one.example/v1"
@@ -124,6 +129,36 @@ async fn world() -> World {
         };
         store.create_budget(&cli, new).await.unwrap().id
     };
+    // What a process that is gone had leased, and did not prove unspent.
+    let lease = {
+        let new = NewBudget {
+            organisation: first,
+            name: "leased".to_owned(),
+            scope: BudgetScope::Organisation,
+            period: Period::Total,
+            limit: "1".parse().unwrap(),
+            mode: Mode::Hard,
+            thresholds: vec![],
+        };
+        let budget = store.create_budget(&cli, new).await.unwrap();
+        let window = budget.period.window(0).unwrap();
+        let want = LeaseWant { budget: budget.id, window, granted: 0, need: 700, want: 700 };
+        assert_eq!(store.backend().lease([9; 16], &[want]).await.unwrap(), Leased::Granted(vec![700]));
+        store.backend().close_epoch([9; 16], false, 1_000).await.unwrap();
+        format!("{}-0-{}", budget.id, "09".repeat(16))
+    };
+    let lost = RequestId::new(1_780_000_000_001, &mut rand::rng());
+    let reserve = ReserveRequest {
+        request_id: lost,
+        attempt: 1,
+        key_id: key,
+        organisation: first,
+        provider: "one".into(),
+        model: "m".into(),
+        worst: "0.5".parse().unwrap(),
+        now_ms: 1_780_000_000_001,
+    };
+    ledger.reserve(reserve, Hold::unbudgeted()).unwrap().quarantine("no-answer").unwrap();
     let request = RequestId::new(1_780_000_000_000, &mut rand::rng());
     ledger.record(&receipt(request, key, first, Some(team))).unwrap();
     ledger.flush().await.unwrap();
@@ -134,6 +169,9 @@ async fn world() -> World {
         ("member", member.to_string()),
         ("token", token.to_string()),
         ("budget", budget.to_string()),
+        ("lease", lease),
+        ("reservation", format!("{lost}-1")),
+        ("proof", "proof_0".to_owned()),
         ("request", request.to_string()),
         ("plugin", "openai".to_owned()),
         ("connection", "one".to_owned()),
@@ -250,7 +288,9 @@ async fn every_route_with_every_role() {
             let about = format!("{role} {} {}", rule.method, rule.path);
             let owner = match rule.reach {
                 Reach::Everything => Scope::All,
-                Reach::Named if rule.path.starts_with("/organisations") => Scope::Organisation(world.organisations[0]),
+                Reach::Named if rule.path.starts_with("/organisations") || rule.path.starts_with("/ledger") => {
+                    Scope::Organisation(world.organisations[0])
+                }
                 Reach::Named => Scope::Team(world.organisations[0], world.team),
                 Reach::Listed | Reach::Somewhere | Reach::Oneself => own,
             };
@@ -269,7 +309,7 @@ async fn every_route_with_every_role() {
                 if !further {
                     let hidden = answer.status == StatusCode::NOT_FOUND
                         && answer.code() == "not_found"
-                        && rule.path != "/plugins/{plugin}";
+                        && !["/plugins/{plugin}", "/audit/verify/{proof}"].contains(&rule.path);
                     assert_eq!(!may, refused || hidden, "{about}: {} {}", answer.status, answer.text);
                 }
             }

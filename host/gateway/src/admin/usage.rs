@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use portcullis_core::KeyId;
+use portcullis_export::{Format, usage_columns, usage_row};
 use portcullis_store::{UsageFilter, UsageGroup, UsageRow};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,10 +14,14 @@ use utoipa_axum::routes;
 use super::Api;
 use super::access::Call;
 use super::extract::Asked;
+use super::file::FileWriter;
 use super::problem::Problem;
 
+/// Rows that are written at once.
+const PIECE: usize = 1_000;
+
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(sums))
+    OpenApiRouter::new().routes(routes!(sums)).routes(routes!(export))
 }
 
 /// A sum. What was not grouped by is absent.
@@ -142,6 +148,65 @@ struct Query {
     tag: Option<String>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)]
+struct ExportQuery {
+    /// `csv`, `jsonl` or `parquet`. Default `csv`.
+    #[param(value_type = Option<String>)]
+    format: Option<Format>,
+    /// Only this organisation's.
+    organisation: Option<String>,
+    /// Only this team's.
+    team: Option<String>,
+    /// Only this key's.
+    #[param(value_type = Option<String>)]
+    key: Option<KeyId>,
+    provider: Option<String>,
+    model: Option<String>,
+    /// Only this end user's.
+    user: Option<String>,
+    /// Inclusive.
+    since_ms: Option<u64>,
+    /// Exclusive.
+    until_ms: Option<u64>,
+    /// What to group by, as of `/usage`. By default `day,model`.
+    by: Option<String>,
+    /// The tag whose values are meant by `tag`.
+    tag: Option<String>,
+}
+
+impl Query {
+    fn filter(self, call: &Call) -> Result<UsageFilter, Problem> {
+        let (organisation, team) = call.within();
+        let groups = groups(self.by.as_deref().unwrap_or(""))?;
+        if groups.contains(&UsageGroup::Tag) && self.tag.is_none() {
+            return Err(Problem::parameter("tag", "Which tag is meant by `by=tag` must be named."));
+        }
+        Ok(UsageFilter {
+            since_ms: self.since_ms,
+            until_ms: self.until_ms,
+            organisation,
+            team,
+            key: self.key,
+            provider: self.provider,
+            model: self.model,
+            user: self.user,
+            groups,
+            tag: self.tag,
+        })
+    }
+}
+
+async fn rows(api: &Api, filter: &UsageFilter) -> Result<Vec<UsageRow>, Problem> {
+    // What this process has not yet written is counted too; where the database is behind, as far as it is.
+    if let Err(error) = api.gateway.ledger.flush().await {
+        tracing::warn!(%error, "usage is summed without the last requests");
+    }
+    Ok(api.store.usage(filter).await?)
+}
+
 fn groups(by: &str) -> Result<Vec<UsageGroup>, Problem> {
     let words = by.split(',').map(str::trim).filter(|word| !word.is_empty());
     words
@@ -165,26 +230,30 @@ fn groups(by: &str) -> Result<Vec<UsageGroup>, Problem> {
 /// Who used what, and what it cost, to this moment.
 #[utoipa::path(get, path = "/usage", tag = "usage", operation_id = "sumUsage", params(Query), responses((status = 200, body = Sums)))]
 async fn sums(State(api): State<Api>, call: Call, Asked(asked): Asked<Query>) -> Result<Json<Sums>, Problem> {
-    let (organisation, team) = call.within();
-    let groups = groups(asked.by.as_deref().unwrap_or(""))?;
-    if groups.contains(&UsageGroup::Tag) && asked.tag.is_none() {
-        return Err(Problem::parameter("tag", "Which tag is meant by `by=tag` must be named."));
-    }
-    let filter = UsageFilter {
-        since_ms: asked.since_ms,
-        until_ms: asked.until_ms,
-        organisation,
-        team,
-        key: asked.key,
-        provider: asked.provider,
-        model: asked.model,
-        user: asked.user,
-        groups,
-        tag: asked.tag,
-    };
-    // What this process has not yet written is counted too; where the database is behind, as far as it is.
-    if let Err(error) = api.gateway.ledger.flush().await {
-        tracing::warn!(%error, "usage is summed without the last requests");
-    }
-    Ok(Json(Sums { data: api.store.usage(&filter).await?.into_iter().map(View::from).collect() }))
+    let rows = rows(&api, &asked.filter(&call)?).await?;
+    Ok(Json(Sums { data: rows.into_iter().map(View::from).collect() }))
+}
+
+/// The same as a file, whose columns are those of `portcullis usage export`.
+#[utoipa::path(get, path = "/usage/export", tag = "usage", operation_id = "exportUsage", params(ExportQuery),
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"), (String = "application/vnd.apache.parquet")))))]
+async fn export(State(api): State<Api>, call: Call, Asked(asked): Asked<ExportQuery>) -> Result<Response, Problem> {
+    let ExportQuery { format, organisation, team, key, provider, model, user, since_ms, until_ms, by, tag } = asked;
+    let by = by.or_else(|| Some("day,model".to_owned()));
+    let query = Query { organisation, team, key, provider, model, user, since_ms, until_ms, by, tag };
+    let filter = query.filter(&call)?;
+    let rows = rows(&api, &filter).await?;
+    let format = format.unwrap_or(Format::Csv);
+    let columns = usage_columns(&filter.groups, filter.tag.as_deref());
+    let (mut file, answer) = FileWriter::begin("usage", format, columns)?;
+    tokio::spawn(async move {
+        let mut rows = rows.into_iter().map(|row| usage_row(&filter.groups, row)).peekable();
+        while rows.peek().is_some() {
+            if file.rows(rows.by_ref().take(PIECE)).await.is_err() {
+                return;
+            }
+        }
+        file.finish().await;
+    });
+    Ok(answer)
 }

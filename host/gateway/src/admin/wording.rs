@@ -14,6 +14,10 @@ pub fn plain(said: &str) -> String {
     if let Some((found, wanted)) = wrong.and_then(|rest| rest.rsplit_once(", expected ")) {
         return sentence(&format!("this is {}, and takes {}", found_as(found), wanted_as(wanted)));
     }
+    let unknown = said.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected "));
+    if let Some((found, known)) = unknown {
+        return sentence(&format!("`{found}` is not known here: say {known}"));
+    }
     sentence(match said {
         "invalid digit found in string" | "cannot parse integer from empty string" => "this takes a whole number",
         "number too large to fit in target type" => "this number is too large",
@@ -75,6 +79,13 @@ mod tests {
         count: u32,
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        A,
+        B,
+    }
+
     fn of<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
         let said = serde_json::from_str::<T>(json).unwrap_err().to_string();
         plain(said.rsplit_once(" at line ").map_or(&said, |(words, _)| words))
@@ -92,6 +103,7 @@ mod tests {
             (of::<String>("null"), "This is null, and takes a text."),
             (of::<bool>("[]"), "This is a list, and takes true or false."),
             (of::<BTreeMap<String, u8>>("[]"), "This is a list, and takes an object."),
+            (of::<Word>(r#""c""#), "`c` is not known here: say `a` or `b`."),
             (plain("invalid digit found in string"), "This takes a whole number."),
             (plain("number too large to fit in target type"), "This number is too large."),
         ] {

@@ -1,10 +1,14 @@
 //! Which limits hold for a request, as a configuration has them: compiled once for a snapshot.
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use portcullis_core::{Environment, KeyId, Limits, Name, OrganisationId, TeamId};
 use portcullis_store::{ActiveKey, EffectivePolicy};
+
+pub(crate) use explain::{Explained, Origin};
 
 use super::subject::{By, Subject, network};
 use crate::config::{LimitConfig, ScopeConfig, TiersConfig};

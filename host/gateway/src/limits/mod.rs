@@ -19,7 +19,7 @@ use portcullis_core::{Name, Unit};
 use portcullis_runtime::contract::types::{Failure, FailureKind};
 
 pub(crate) use admission::{Admission, Refused, Standing};
-pub(crate) use book::{Book, Caller, Line, UnknownTier};
+pub(crate) use book::{Book, Caller, Explained, Line, Origin, UnknownTier};
 pub(crate) use headers::{Family, put_on, take_off};
 pub use subject::By;
 use subject::{Accounts, MOST_BY_ADDRESS};

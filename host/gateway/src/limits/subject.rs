@@ -91,11 +91,20 @@ impl Accounts {
         }
     }
 
-    pub fn of(&self, subject: &Subject, now_ms: u64) -> Arc<Account> {
+    fn shard(&self, subject: &Subject) -> &Shard {
         use std::hash::BuildHasher;
+
         let at = (self.hasher.hash_one(subject) >> 32) as usize % SHARDS;
-        let unbounded = subject.address.is_some();
-        let shard = if unbounded { &self.by_address[at] } else { &self.lasting[at] };
+        if subject.address.is_some() { &self.by_address[at] } else { &self.lasting[at] }
+    }
+
+    /// The account of a subject, where there is one.
+    pub fn known(&self, subject: &Subject) -> Option<Arc<Account>> {
+        self.shard(subject).read().unwrap_or_else(PoisonError::into_inner).get(subject).cloned()
+    }
+
+    pub fn of(&self, subject: &Subject, now_ms: u64) -> Arc<Account> {
+        let (shard, unbounded) = (self.shard(subject), subject.address.is_some());
         if let Some(account) = shard.read().unwrap_or_else(PoisonError::into_inner).get(subject) {
             return Arc::clone(account);
         }

@@ -34,6 +34,9 @@ pub trait ChainBackend: Send + Sync + 'static {
     /// Permission to expire records, which one process at a time has until it drops it; `None` while another has it.
     fn expiry_turn(&self) -> Answer<'_, Option<Turn>>;
 
+    /// Without their heads, the newest first: those before this number (`None`: from the newest on), at most so many.
+    fn checkpoints(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<Checkpoint>>;
+
     /// Without its heads.
     fn newest_checkpoint(&self) -> Answer<'_, Option<Checkpoint>>;
 

@@ -30,6 +30,8 @@ pub use lease::{BudgetUse, EpochId, GivenBack, LeaseWant, Leased, Short};
 pub(crate) use manager::Budgets;
 pub use manager::{Applicable, Hold, HoldError, Refusal};
 pub use period::{Period, PeriodError, Span, UnknownZone, Window, Zone};
-pub use quarantine::{DecidedEntry, Decision, EntryFilter, LedgerEntry, QuarantinedEntry, QuarantinedLease};
+pub use quarantine::{
+    DecidedEntry, Decision, EntryAt, EntryFilter, LedgerEntry, NoEntryAt, QuarantinedEntry, QuarantinedLease,
+};
 pub use set::Subject;
 pub use slice::{Slice, sized};

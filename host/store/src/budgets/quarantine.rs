@@ -1,6 +1,9 @@
 //! What nobody knows the end of, and what is decided about it. Until then all of it counts as spent.
 
-use portcullis_core::{BudgetId, KeyId, NanoUsd, OrganisationId, RequestId};
+use std::fmt;
+use std::str::FromStr;
+
+use portcullis_core::{BudgetId, KeyId, NanoUsd, OrganisationId, RequestId, TeamId};
 use serde::{Deserialize, Serialize};
 
 use super::lease::EpochId;
@@ -52,14 +55,60 @@ pub struct LedgerEntry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
     pub organisation: Option<OrganisationId>,
+    /// Of keys that belong to this team.
+    pub team: Option<TeamId>,
     pub key: Option<KeyId>,
+    pub request: Option<RequestId>,
     pub kind: Option<EndKind>,
+    /// Only what is in quarantine still.
+    pub undecided: bool,
     /// Of requests that began in this millisecond since the Unix epoch or later.
     pub since_ms: Option<u64>,
     /// Exclusive.
     pub until_ms: Option<u64>,
+    /// Those that come after this one: older ones.
+    pub before: Option<EntryAt>,
     /// At most so many; 0 for the usual 100.
     pub limit: u32,
+}
+
+/// An entry's place among all: `req_…-ATTEMPT-STEP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryAt {
+    pub request: RequestId,
+    pub attempt: u32,
+    pub step: u32,
+}
+
+impl EntryAt {
+    pub const fn of(entry: &LedgerEntry) -> Self {
+        Self { request: entry.request_id, attempt: entry.attempt, step: entry.step }
+    }
+}
+
+impl fmt::Display for EntryAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.request, self.attempt, self.step)
+    }
+}
+
+/// Not of the form `req_…-ATTEMPT-STEP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no place among the ledger's entries")]
+pub struct NoEntryAt;
+
+impl FromStr for EntryAt {
+    type Err = NoEntryAt;
+
+    fn from_str(text: &str) -> Result<Self, NoEntryAt> {
+        let mut parts = text.splitn(3, '-');
+        let mut part = || parts.next().ok_or(NoEntryAt);
+        Ok(Self {
+            request: part()?.parse().map_err(|_| NoEntryAt)?,
+            attempt: part()?.parse().map_err(|_| NoEntryAt)?,
+            step: part()?.parse().map_err(|_| NoEntryAt)?,
+        })
+    }
 }
 
 impl EntryFilter {
@@ -114,7 +163,30 @@ pub struct DecidedEntry {
     pub writer: EpochId,
 }
 
+/// The entry as it stands in the ledger.
+impl From<DecidedEntry> for LedgerEntry {
+    fn from(decided: DecidedEntry) -> Self {
+        let DecidedEntry { entry, decision, decided_ms, .. } = decided;
+        Self {
+            request_id: entry.request_id,
+            attempt: entry.attempt,
+            step: DecidedEntry::STEP as u32,
+            kind: decision.kind(),
+            key_id: entry.key_id,
+            organisation: entry.organisation,
+            provider: entry.provider,
+            model: entry.model,
+            reserved: entry.reserved,
+            amount: decision.amount(),
+            reason: DecidedEntry::REASON.to_owned(),
+            reserved_ms: entry.reserved_ms,
+            ended_ms: decided_ms,
+        }
+    }
+}
+
 impl DecidedEntry {
+    const REASON: &'static str = "decided";
     pub(crate) const STEP: i64 = 1;
 
     pub(crate) fn row(&self) -> EntryRow<'_> {
@@ -131,7 +203,7 @@ impl DecidedEntry {
             amount_nano: amount,
             input_nano: 0,
             output_nano: 0,
-            reason: "decided",
+            reason: Self::REASON,
             reserved_ms: self.entry.reserved_ms,
             ended_ms: self.decided_ms,
             held: &[],

@@ -107,14 +107,24 @@ struct Shown {
 }
 
 impl Anchor {
+    /// Hexadecimal.
+    pub fn hash_text(&self) -> String {
+        text::hex(&self.hash)
+    }
+
+    /// Base64.
+    pub fn signature_text(&self) -> String {
+        text::base64(&self.signature)
+    }
+
     /// One line of JSON, without the line's end.
     pub fn to_json(&self) -> String {
         let shown = Shown {
             checkpoint: self.checkpoint,
             time_ms: self.time_ms,
-            hash: text::hex(&self.hash),
+            hash: self.hash_text(),
             public_key: self.public_key.to_string(),
-            signature: text::base64(&self.signature),
+            signature: self.signature_text(),
         };
         serde_json::to_string(&shown).expect("an anchor is plain data")
     }
@@ -186,6 +196,12 @@ impl Store {
         let checkpoint =
             rotated.await.map_err(|error| StoreError::AuditKey(format!("was not replaced: {error}")))??;
         Ok(checkpoint.expect("a hand-over is always written"))
+    }
+
+    /// Checkpoints without the heads that they join, the newest first: those before this number (`None`: from the newest on), at most
+    /// so many.
+    pub async fn checkpoints(&self, before: Option<i64>, limit: u32) -> Result<Vec<Checkpoint>, StoreError> {
+        self.backend().checkpoints(before, limit).await
     }
 
     /// The newest checkpoint, without the heads it joins.

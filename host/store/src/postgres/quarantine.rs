@@ -86,6 +86,10 @@ pub(super) async fn all(connection: &mut PgConnection, filter: &EntryFilter) -> 
         "SELECT request_id, attempt, step, kind, key_id, organisation_id, provider, model, reserved_nano, amount_nano, reason, \
          reserved_ms, ended_ms FROM ledger_entries WHERE ($1::uuid IS NULL OR organisation_id = $1) \
          AND ($2::uuid IS NULL OR key_id = $2) AND ($3::text IS NULL OR kind = $3) AND request_id >= $4 AND request_id < $5 \
+         AND ($7::uuid IS NULL OR key_id IN (SELECT id FROM keys WHERE team_id = $7)) AND ($8::uuid IS NULL OR request_id = $8) \
+         AND (NOT $9 OR (kind = 'quarantined' AND step = 0 AND NOT EXISTS (SELECT FROM ledger_entries AS later \
+          WHERE later.request_id = ledger_entries.request_id AND later.attempt = ledger_entries.attempt AND later.step > 0))) \
+         AND ($10::uuid IS NULL OR (request_id, attempt, step) < ($10, $11::bigint, $12::bigint)) \
          ORDER BY request_id DESC, attempt DESC, step DESC LIMIT $6",
     )
     .bind(of(filter.organisation))
@@ -94,6 +98,12 @@ pub(super) async fn all(connection: &mut PgConnection, filter: &EntryFilter) -> 
     .bind(Uuid::from_bytes(EntryFilter::first_id(filter.since_ms.unwrap_or(0))))
     .bind(Uuid::from_bytes(EntryFilter::first_id(filter.until_ms.unwrap_or(u64::MAX))))
     .bind(i64::from(if filter.limit == 0 { 100 } else { filter.limit }))
+    .bind(filter.team.map(|team| Uuid::from_bytes(*team.as_bytes())))
+    .bind(filter.request.map(|request| Uuid::from_bytes(*request.as_bytes())))
+    .bind(filter.undecided)
+    .bind(filter.before.map(|at| Uuid::from_bytes(*at.request.as_bytes())))
+    .bind(filter.before.map(|at| i64::from(at.attempt)))
+    .bind(filter.before.map(|at| i64::from(at.step)))
     .fetch_all(connection)
     .await?;
     let read = |row: &PgRow| {

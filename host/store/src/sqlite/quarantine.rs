@@ -77,6 +77,10 @@ pub(super) async fn all(pool: &SqlitePool, filter: &EntryFilter) -> Result<Vec<L
         "SELECT request_id, attempt, step, kind, key_id, organisation_id, provider, model, reserved_nano, amount_nano, reason, \
          reserved_ms, ended_ms FROM ledger_entries WHERE (?1 IS NULL OR organisation_id = ?1) AND (?2 IS NULL OR key_id = ?2) \
          AND (?3 IS NULL OR kind = ?3) AND request_id >= ?4 AND request_id < ?5 \
+         AND (?7 IS NULL OR key_id IN (SELECT id FROM keys WHERE team_id = ?7)) AND (?8 IS NULL OR request_id = ?8) \
+         AND (NOT ?9 OR (kind = 'quarantined' AND step = 0 AND NOT EXISTS (SELECT 1 FROM ledger_entries AS later \
+          WHERE later.request_id = ledger_entries.request_id AND later.attempt = ledger_entries.attempt AND later.step > 0))) \
+         AND (?10 IS NULL OR (request_id, attempt, step) < (?10, ?11, ?12)) \
          ORDER BY request_id DESC, attempt DESC, step DESC LIMIT ?6",
     )
     .bind(filter.organisation.map(|organisation| organisation.as_bytes().to_vec()))
@@ -85,6 +89,12 @@ pub(super) async fn all(pool: &SqlitePool, filter: &EntryFilter) -> Result<Vec<L
     .bind(EntryFilter::first_id(filter.since_ms.unwrap_or(0)).to_vec())
     .bind(EntryFilter::first_id(filter.until_ms.unwrap_or(u64::MAX)).to_vec())
     .bind(i64::from(if filter.limit == 0 { 100 } else { filter.limit }))
+    .bind(filter.team.map(|team| team.as_bytes().to_vec()))
+    .bind(filter.request.map(|request| request.as_bytes().to_vec()))
+    .bind(filter.undecided)
+    .bind(filter.before.map(|at| at.request.as_bytes().to_vec()))
+    .bind(filter.before.map(|at| i64::from(at.attempt)))
+    .bind(filter.before.map(|at| i64::from(at.step)))
     .fetch_all(pool)
     .await?;
     let amount = |row: &SqliteRow, column: &str| -> Result<NanoUsd, StoreError> {

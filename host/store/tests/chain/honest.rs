@@ -18,6 +18,9 @@ async fn what_is_written_verifies() {
     assert_eq!(report.newest.as_ref(), anchors.last());
     // Three requests: six entries and the seals of their groups; and an event.
     assert!((8..=11).contains(&report.unsigned), "{}", report.unsigned);
+    let listed = store.checkpoints(None, 10).await.unwrap();
+    assert_eq!(listed.iter().rev().map(Checkpoint::anchor).collect::<Vec<_>>(), anchors);
+    assert_eq!(store.checkpoints(Some(3), 1).await.unwrap(), listed[1..2]);
     let given = Verification { trusted: vec![key.public()], anchors };
     let report = store.verify(&given).await.unwrap();
     assert_eq!((report.fault, report.anchors), (None, 3));

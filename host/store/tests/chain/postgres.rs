@@ -32,6 +32,9 @@ async fn what_is_written_to_postgresql_verifies_and_tampering_is_named() {
     ledger.close().await.unwrap();
     let second = there.checkpoint(&key, None).await.unwrap().unwrap();
     assert_eq!((first.number, second.number, second.previous), (1, 2, first.hash));
+    let listed = store.checkpoints(None, 10).await.unwrap();
+    assert_eq!(listed.iter().map(Checkpoint::anchor).collect::<Vec<_>>(), [second.anchor(), first.anchor()]);
+    assert_eq!(store.checkpoints(Some(2), 10).await.unwrap(), listed[1..]);
     assert_eq!(store.checkpoint(&key, None).await.unwrap(), None);
     let given = Verification { trusted: vec![key.public()], anchors: vec![first.anchor(), second.anchor()] };
     let report = store.verify(&given).await.unwrap();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_core::{BudgetId, NanoUsd, OrganisationId, RequestId};
+use portcullis_core::{BudgetId, NanoUsd, OrganisationId, RequestId, TeamId};
 use portcullis_store::backend::{Backend, BudgetNews};
 use portcullis_store::budgets::{
-    Alert, AlertFilter, AlertKind, Budget, BudgetUse, DecidedEntry, Decision, EntryFilter, GivenBack, Held, LeaseWant,
-    Leased, Mode, Period, Scope, Short, Window,
+    Alert, AlertFilter, AlertKind, Budget, BudgetUse, DecidedEntry, Decision, EntryAt, EntryFilter, GivenBack, Held,
+    LeaseWant, Leased, Mode, Period, Scope, Short, Window,
 };
 use portcullis_store::{Actor, AuditFilter, AuditPage, Batch, EndKind, EntryRow, NewEvent, StoreError};
 
@@ -188,6 +188,9 @@ pub async fn what_is_decided_counts_instead(backend: Arc<dyn Backend>) {
     assert_eq!(found.len(), 1);
     assert_eq!(backend.quarantined_entry(found[0].request_id, 1).await.unwrap().as_ref(), Some(&found[0]));
     assert!(backend.quarantined_entry(found[0].request_id, 2).await.unwrap().is_none());
+    let undecided = EntryFilter { undecided: true, ..EntryFilter::default() };
+    let open = backend.entries(&undecided).await.unwrap();
+    assert_eq!(open.iter().map(|entry| (entry.attempt, entry.step)).collect::<Vec<_>>(), [(1, 0)]);
     let decided =
         DecidedEntry { entry: found[0].clone(), decision: Decision::Spent(nano(7)), decided_ms: NOW + 9, writer: TWO };
     assert!(backend.decide_entry(&decided, &event("ledger.decide")).await.unwrap());
@@ -203,6 +206,23 @@ pub async fn what_is_decided_counts_instead(backend: Arc<dyn Backend>) {
     let recent = EntryFilter { since_ms: Some(1), ..EntryFilter::default() };
     let id = RequestId::from_bytes([5; 16]);
     assert_eq!(backend.entries(&recent).await.unwrap()[0].request_id, id);
+    assert!(backend.entries(&undecided).await.unwrap().is_empty());
+    let places = async |filter: EntryFilter| -> Vec<(u32, u32)> {
+        let found = backend.entries(&filter).await.unwrap();
+        found.iter().map(|entry| (entry.attempt, entry.step)).collect()
+    };
+    // Pages follow each other.
+    for at in 0..all.len() {
+        let before: EntryAt = EntryAt::of(&all[at]).to_string().parse().unwrap();
+        let rest: Vec<_> = all[at + 1..].iter().map(|entry| (entry.attempt, entry.step)).collect();
+        assert_eq!(places(EntryFilter { before: Some(before), ..EntryFilter::default() }).await, rest);
+    }
+    assert!("req_x-1-0".parse::<EntryAt>().is_err() && format!("{id}-1").parse::<EntryAt>().is_err());
+    assert_eq!(places(EntryFilter { request: Some(id), limit: 1, ..EntryFilter::default() }).await, [(2, 0)]);
+    let other = RequestId::from_bytes([6; 16]);
+    assert!(places(EntryFilter { request: Some(other), ..EntryFilter::default() }).await.is_empty());
+    let team = TeamId::from_bytes([1; 16]);
+    assert!(places(EntryFilter { team: Some(team), ..EntryFilter::default() }).await.is_empty());
 }
 
 pub async fn alerts_are_taken_until_they_are_delivered(backend: Arc<dyn Backend>) {
@@ -239,6 +259,13 @@ pub async fn alerts_are_taken_until_they_are_delivered(backend: Arc<dyn Backend>
     assert_eq!(kept.iter().map(|alert| alert.delivered_ms).collect::<Vec<_>>(), [None, Some(NOW + 5)]);
     let older = AlertFilter { before: Some(kept[0].id), limit: 1, ..of_one };
     assert_eq!(backend.alerts(&older).await.unwrap(), kept[1..]);
+    let count = async |filter: AlertFilter| backend.alerts(&filter).await.unwrap().len();
+    let all = AlertFilter::default();
+    assert_eq!(count(AlertFilter { delivered: Some(true), ..all.clone() }).await, 1);
+    assert_eq!(count(AlertFilter { delivered: Some(false), ..all.clone() }).await, 2);
+    assert_eq!(count(AlertFilter { since_ms: Some(NOW), ..all.clone() }).await, 2);
+    assert_eq!(count(AlertFilter { until_ms: Some(NOW), ..all.clone() }).await, 1);
+    assert_eq!(count(AlertFilter { team: Some(TeamId::from_bytes([1; 16])), ..all }).await, 0);
 }
 
 pub async fn recalls_are_heard(backend: Arc<dyn Backend>) {

@@ -45,6 +45,21 @@ impl ChainBackend for Postgres {
         })
     }
 
+    fn checkpoints(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<Checkpoint>> {
+        Box::pin(within(CALL, async move {
+            let mut session = self.session().await?;
+            let rows = sqlx::query(
+                "SELECT * FROM checkpoints WHERE $1::bigint IS NULL OR number < $1 ORDER BY number DESC LIMIT $2",
+            )
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *session)
+            .await?;
+            session.done();
+            rows.iter().map(|row| stored(row, Vec::new())).collect()
+        }))
+    }
+
     fn newest_checkpoint(&self) -> Answer<'_, Option<Checkpoint>> {
         Box::pin(within(CALL, async move {
             let mut session = self.session().await?;

@@ -38,6 +38,18 @@ impl ChainBackend for Sqlite {
         Box::pin(async { Ok(Some(Box::new(()) as Turn)) })
     }
 
+    fn checkpoints(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<Checkpoint>> {
+        Box::pin(async move {
+            let rows =
+                sqlx::query("SELECT * FROM checkpoints WHERE ?1 IS NULL OR number < ?1 ORDER BY number DESC LIMIT ?2")
+                    .bind(before)
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.readers)
+                    .await?;
+            rows.iter().map(stored).collect()
+        })
+    }
+
     fn newest_checkpoint(&self) -> Answer<'_, Option<Checkpoint>> {
         Box::pin(async move { newest(&mut *self.readers.acquire().await?).await })
     }
@@ -121,19 +133,23 @@ async fn checkpoint(
 
 async fn newest(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, StoreError> {
     let row = sqlx::query("SELECT * FROM checkpoints ORDER BY number DESC LIMIT 1").fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(None) };
+    row.as_ref().map(stored).transpose()
+}
+
+/// A checkpoint's row, without the heads it joins.
+fn stored(row: &SqliteRow) -> Result<Checkpoint, StoreError> {
     let next_key: Option<&[u8]> = row.try_get("next_key")?;
     let next_key = next_key.map(|key| key.try_into().map_err(|_| StoreError::Corrupt { what: "checkpoint" }));
-    Ok(Some(Checkpoint {
+    Ok(Checkpoint {
         number: row.try_get("number")?,
         time_ms: row.try_get("time_ms")?,
-        previous: bytes(&row, "previous")?,
-        public_key: PublicKey(bytes(&row, "public_key")?),
+        previous: bytes(row, "previous")?,
+        public_key: PublicKey(bytes(row, "public_key")?),
         next_key: next_key.transpose()?.map(PublicKey),
         heads: Vec::new(),
-        hash: bytes(&row, "hash")?,
-        signature: bytes(&row, "signature")?,
-    }))
+        hash: bytes(row, "hash")?,
+        signature: bytes(row, "signature")?,
+    })
 }
 
 fn bytes<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], StoreError> {
