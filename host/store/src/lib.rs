@@ -15,6 +15,7 @@ pub mod conversations;
 mod encode;
 mod error;
 mod fail;
+mod feeds;
 mod identity;
 mod key_cache;
 mod keys;
@@ -43,6 +44,7 @@ pub use connections::{
 };
 pub use conversations::{Conversation, Conversations, NewTurn, Turn, TurnOwner, TurnRow};
 pub use error::StoreError;
+pub use feeds::{EntryPlace, EntrySpan, Feed, Holder};
 pub use identity::{
     CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation, OrganisationEdit,
     RETENTION_DAYS, Team, TeamEdit, TokenRecord, TokenRefusal,

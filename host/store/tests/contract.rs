@@ -5,6 +5,7 @@ mod budgets;
 mod common;
 mod contract {
     pub mod access;
+    pub mod feeds;
     pub mod identity;
     pub mod keys;
     pub mod requests;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use budgets::*;
 use common::*;
 use contract::access::*;
+use contract::feeds::*;
 use contract::identity::*;
 use contract::keys::*;
 use contract::requests::*;
@@ -97,6 +99,9 @@ contract!(
     what_is_decided_counts_instead,
     alerts_are_taken_until_they_are_delivered,
     recalls_are_heard,
+    a_feed_is_in_one_hand,
+    a_feed_goes_on_from_where_it_was,
+    entries_fall_into_one_span_each,
 );
 
 pub fn entry(attempt: u32, kind: EndKind) -> EntryRow<'static> {

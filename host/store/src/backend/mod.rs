@@ -7,6 +7,7 @@ mod budgets;
 mod chain;
 mod connections;
 mod conversations;
+mod feeds;
 mod identity;
 mod keys;
 mod ledger;
@@ -22,6 +23,7 @@ pub use budgets::{BudgetBackend, BudgetNews, BudgetWatch};
 pub use chain::{ChainBackend, Examine, MakeCheckpoint, Turn};
 pub use connections::ConnectionBackend;
 pub use conversations::ConversationBackend;
+pub use feeds::FeedBackend;
 pub use identity::IdentityBackend;
 pub use keys::{Bounds, KeyBackend, KeyWatch, StoredKey};
 pub use ledger::LedgerBackend;
@@ -41,6 +43,7 @@ pub trait Backend:
     + ChainBackend
     + ConnectionBackend
     + ConversationBackend
+    + FeedBackend
     + IdentityBackend
     + KeyBackend
     + LedgerBackend
@@ -56,6 +59,7 @@ impl<T> Backend for T where
         + ChainBackend
         + ConnectionBackend
         + ConversationBackend
+        + FeedBackend
         + IdentityBackend
         + KeyBackend
         + LedgerBackend

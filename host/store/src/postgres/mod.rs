@@ -14,6 +14,7 @@ mod chain;
 mod connections;
 mod conversations;
 mod counts;
+mod feeds;
 mod identity;
 mod keys;
 mod ledger;
@@ -48,6 +49,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "chain", include_str!("../../../../migrations/postgres/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/postgres/0006_connections.sql")),
     (7, "records", include_str!("../../../../migrations/postgres/0007_records.sql")),
+    (8, "feeds", include_str!("../../../../migrations/postgres/0008_feeds.sql")),
 ];
 
 /// Connections at most, besides those of the ledger and of the watch.

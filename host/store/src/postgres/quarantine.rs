@@ -106,25 +106,27 @@ pub(super) async fn all(connection: &mut PgConnection, filter: &EntryFilter) -> 
     .bind(filter.before.map(|at| i64::from(at.step)))
     .fetch_all(connection)
     .await?;
-    let read = |row: &PgRow| {
-        let corrupt = || StoreError::Corrupt { what: "entry" };
-        Ok(LedgerEntry {
-            request_id: RequestId::from_bytes(uuid(row, "request_id")?),
-            attempt: attempt(row)?,
-            step: u32::try_from(row.try_get::<i32, _>("step")?).map_err(|_| corrupt())?,
-            kind: EndKind::parse(row.try_get("kind")?).ok_or_else(corrupt)?,
-            key_id: KeyId::from_bytes(uuid(row, "key_id")?),
-            organisation: OrganisationId::from_bytes(uuid(row, "organisation_id")?),
-            provider: row.try_get("provider")?,
-            model: row.try_get("model")?,
-            reserved: nano(row.try_get("reserved_nano")?)?,
-            amount: nano(row.try_get("amount_nano")?)?,
-            reason: row.try_get("reason")?,
-            reserved_ms: uint(row.try_get("reserved_ms")?, "time")?,
-            ended_ms: uint(row.try_get("ended_ms")?, "time")?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(ledger_entry).collect()
+}
+
+/// A row with all columns of an entry that are shown.
+pub(super) fn ledger_entry(row: &PgRow) -> Result<LedgerEntry, StoreError> {
+    let corrupt = || StoreError::Corrupt { what: "entry" };
+    Ok(LedgerEntry {
+        request_id: RequestId::from_bytes(uuid(row, "request_id")?),
+        attempt: attempt(row)?,
+        step: u32::try_from(row.try_get::<i32, _>("step")?).map_err(|_| corrupt())?,
+        kind: EndKind::parse(row.try_get("kind")?).ok_or_else(corrupt)?,
+        key_id: KeyId::from_bytes(uuid(row, "key_id")?),
+        organisation: OrganisationId::from_bytes(uuid(row, "organisation_id")?),
+        provider: row.try_get("provider")?,
+        model: row.try_get("model")?,
+        reserved: nano(row.try_get("reserved_nano")?)?,
+        amount: nano(row.try_get("amount_nano")?)?,
+        reason: row.try_get("reason")?,
+        reserved_ms: uint(row.try_get("reserved_ms")?, "time")?,
+        ended_ms: uint(row.try_get("ended_ms")?, "time")?,
+    })
 }
 
 pub(super) async fn decide_entry(

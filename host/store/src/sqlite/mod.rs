@@ -8,6 +8,7 @@ mod chain;
 mod connections;
 mod conversations;
 mod counts;
+mod feeds;
 mod identity;
 mod keys;
 mod ledger;
@@ -44,6 +45,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "chain", include_str!("../../../../migrations/sqlite/0004_chain.sql")),
     (6, "connections", include_str!("../../../../migrations/sqlite/0006_connections.sql")),
     (7, "records", include_str!("../../../../migrations/sqlite/0007_records.sql")),
+    (8, "feeds", include_str!("../../../../migrations/sqlite/0008_feeds.sql")),
 ];
 
 const PAGE: u32 = 16_384;

@@ -97,27 +97,29 @@ pub(super) async fn all(pool: &SqlitePool, filter: &EntryFilter) -> Result<Vec<L
     .bind(filter.before.map(|at| i64::from(at.step)))
     .fetch_all(pool)
     .await?;
-    let amount = |row: &SqliteRow, column: &str| -> Result<NanoUsd, StoreError> {
+    rows.iter().map(ledger_entry).collect()
+}
+
+/// A row with all columns of an entry that are shown.
+pub(super) fn ledger_entry(row: &SqliteRow) -> Result<LedgerEntry, StoreError> {
+    let amount = |column: &str| -> Result<NanoUsd, StoreError> {
         NanoUsd::try_from(row.try_get::<i64, _>(column)?).map_err(|_| StoreError::Corrupt { what: "amount" })
     };
-    let read = |row: &SqliteRow| {
-        Ok(LedgerEntry {
-            request_id: RequestId::from_bytes(id(row.try_get("request_id")?, "request id")?),
-            attempt: row.try_get("attempt")?,
-            step: row.try_get("step")?,
-            kind: EndKind::parse(row.try_get("kind")?).ok_or(StoreError::Corrupt { what: "entry" })?,
-            key_id: KeyId::from_bytes(id(row.try_get("key_id")?, "key id")?),
-            organisation: OrganisationId::from_bytes(id(row.try_get("organisation_id")?, "organisation id")?),
-            provider: row.try_get("provider")?,
-            model: row.try_get("model")?,
-            reserved: amount(row, "reserved_nano")?,
-            amount: amount(row, "amount_nano")?,
-            reason: row.try_get("reason")?,
-            reserved_ms: uint(row.try_get("reserved_ms")?, "time")?,
-            ended_ms: uint(row.try_get("ended_ms")?, "time")?,
-        })
-    };
-    rows.iter().map(read).collect()
+    Ok(LedgerEntry {
+        request_id: RequestId::from_bytes(id(row.try_get("request_id")?, "request id")?),
+        attempt: row.try_get("attempt")?,
+        step: row.try_get("step")?,
+        kind: EndKind::parse(row.try_get("kind")?).ok_or(StoreError::Corrupt { what: "entry" })?,
+        key_id: KeyId::from_bytes(id(row.try_get("key_id")?, "key id")?),
+        organisation: OrganisationId::from_bytes(id(row.try_get("organisation_id")?, "organisation id")?),
+        provider: row.try_get("provider")?,
+        model: row.try_get("model")?,
+        reserved: amount("reserved_nano")?,
+        amount: amount("amount_nano")?,
+        reason: row.try_get("reason")?,
+        reserved_ms: uint(row.try_get("reserved_ms")?, "time")?,
+        ended_ms: uint(row.try_get("ended_ms")?, "time")?,
+    })
 }
 
 pub(super) async fn decide_entry(
