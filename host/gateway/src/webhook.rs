@@ -50,7 +50,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// `None` where the URL is none that the configuration lets pass.
+    /// `None` where the URL or the secret is none that the configuration lets pass.
     pub fn new(config: &WebhookConfig) -> Option<Self> {
         let address = Address::parse(&config.url)?;
         let mut headers = HeaderMap::new();
@@ -62,8 +62,10 @@ impl Webhook {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let key =
-            config.secret.as_ref().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes(secret.expose())));
+        let key = match &config.secret {
+            Some(secret) => Some(hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes(secret.expose())?)),
+            None => None,
+        };
         Some(Webhook { address: Arc::new(address), headers, key, pool: Arc::default() })
     }
 
@@ -98,10 +100,13 @@ pub fn wait_after(failures: u32) -> Duration {
     RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(RETRY_LAST)
 }
 
-/// `whsec_` and base64 as the standard writes secrets, or any other text as it is.
-fn secret_bytes(secret: &str) -> Vec<u8> {
-    let coded = secret.strip_prefix("whsec_").and_then(|coded| BASE64_STANDARD.decode(coded).ok());
-    coded.unwrap_or_else(|| secret.as_bytes().to_vec())
+/// `whsec_` and base64 as the standard writes secrets, or any other text as it is. `None` where what follows `whsec_` is not base64, or
+/// nothing.
+pub(crate) fn secret_bytes(secret: &str) -> Option<Vec<u8>> {
+    match secret.strip_prefix("whsec_") {
+        Some(coded) => BASE64_STANDARD.decode(coded).ok().filter(|bytes| !bytes.is_empty()),
+        None => Some(secret.as_bytes().to_vec()),
+    }
 }
 
 fn signature(key: &hmac::Key, id: &str, seconds: u64, body: &[u8]) -> String {
@@ -122,7 +127,7 @@ mod tests {
     /// (<https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/rust/src/lib.rs>).
     #[test]
     fn a_signature_is_the_standard_s() {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
         let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }

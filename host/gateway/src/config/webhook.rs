@@ -28,6 +28,36 @@ impl WebhookConfig {
                 secret.resolve(&format!("{place}.{name}"), environment)?;
             }
         }
+        // Taken for a text it would sign what no receiver can verify.
+        if self.secret.as_ref().is_some_and(|secret| crate::webhook::secret_bytes(secret.expose()).is_none()) {
+            return Err(ConfigError::invalid(
+                format!("{place}.secret"),
+                "begins with `whsec_`, and what follows is not base64",
+            ));
+        }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn a_coded_secret_that_is_none_is_an_error_that_does_not_show_it() {
+        let resolved = |secret: &str| {
+            let config: WebhookConfig =
+                toml::from_str("url = \"https://hooks.example/in\"\nsecret = \"${S}\"").unwrap();
+            config.resolved("alerts.webhook", &HashMap::from([("S", secret)]))
+        };
+        for good in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "any text", "whsek_%%%"] {
+            assert!(resolved(good).is_ok(), "{good}");
+        }
+        for bad in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS", "whsec_MfKQ%r8G", "whsec_"] {
+            let error = resolved(bad).unwrap_err().to_string();
+            assert!(error.contains("alerts.webhook.secret") && !error.contains("MfKQ"), "{error}");
+        }
     }
 }
