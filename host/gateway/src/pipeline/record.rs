@@ -179,10 +179,7 @@ impl Exchange {
                 reason: outcome.failure.and_then(|failure| failure.code).map(Into::into),
                 finish_reasons: record.finish_reasons,
             },
-            tags: std::mem::take(&mut self.constraints.tags)
-                .into_iter()
-                .map(|tag| receipt::Tag { name: tag.name, value: tag.value })
-                .collect(),
+            tags: tags(&self.caller.tags, &self.constraints.tags),
             correlation: self.own_correlation(),
         };
         self.gateway.metrics.record(&receipt, |model| self.snapshot.catalog.knows(model));
@@ -204,6 +201,12 @@ impl Exchange {
         let said = self.correlation.to_str().ok()?;
         (said != self.context.request_id).then(|| said.to_owned())
     }
+}
+
+/// The key's own tags, then what policies added to them.
+fn tags(own: &[types::Pair], added: &[types::Pair]) -> Vec<receipt::Tag> {
+    let added = added.iter().filter(|tag| !own.contains(tag));
+    own.iter().chain(added).map(|tag| receipt::Tag { name: tag.name.clone(), value: tag.value.clone() }).collect()
 }
 
 /// A request whose future is dropped before it was entered has lost its client.
