@@ -222,6 +222,11 @@ impl Gateway {
         self.home.path("portcullis.toml")
     }
 
+    /// Something in the gateway's folder: `portcullis.db`, …
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path(name)
+    }
+
     /// What stands in the log so far.
     pub fn log(&self) -> String {
         read(&self.home.path("gateway.log"))

@@ -56,6 +56,38 @@ impl Ledger {
         Ledger { database: Database::Postgres(pool) }
     }
 
+    /// Writes requests and their ends a second time, as if they had been so much earlier. SQLite's only; entries get no place in a
+    /// chain.
+    pub async fn copied_to_the_past(path: &Path, ms: i64) {
+        let options = SqliteConnectOptions::new().filename(path);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("the database");
+        let earlier = |id: Vec<u8>| {
+            let born = i64::from_be_bytes([&[0, 0][..], &id[..6]].concat().try_into().expect("8 bytes"));
+            [&(born - ms).to_be_bytes()[2..], &id[6..]].concat()
+        };
+        for (table, times) in [("requests", &["time_ms"][..]), ("ledger_entries", &["reserved_ms", "ended_ms"][..])] {
+            let columns = sqlx::query("SELECT name FROM pragma_table_info(?)").bind(table).fetch_all(&pool).await;
+            let names: Vec<String> = columns.expect("its columns").iter().map(|row| row.get("name")).collect();
+            let values = names.iter().map(|name| match name.as_str() {
+                "request_id" => "?1".to_owned(),
+                "seq" | "hash" => "NULL".to_owned(),
+                name if times.contains(&name) => format!("{name} - {ms}"),
+                name => name.to_owned(),
+            });
+            let sql = format!(
+                "INSERT INTO {table} ({}) SELECT {} FROM {table} WHERE request_id = ?2",
+                names.join(", "),
+                values.collect::<Vec<_>>().join(", ")
+            );
+            let ids = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT DISTINCT request_id FROM {table}")));
+            for row in ids.fetch_all(&pool).await.expect("its rows") {
+                let id: Vec<u8> = row.get("request_id");
+                let insert = sqlx::query(sqlx::AssertSqlSafe(sql.clone())).bind(earlier(id.clone())).bind(id);
+                insert.execute(&pool).await.expect("a copy");
+            }
+        }
+    }
+
     /// All ends, in no order.
     pub async fn entries(&self) -> Vec<Entry> {
         rows!(

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use admin::AdminAction;
-pub use audit::AuditAction;
+pub use audit::{AuditAction, time_ms};
 pub use key::KeyAction;
 pub use member::MemberAction;
 pub use org::OrgAction;

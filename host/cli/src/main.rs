@@ -6,6 +6,7 @@ mod catalogue;
 mod check;
 mod checkpoints;
 mod demo;
+mod exports;
 mod identity;
 mod ledger;
 mod logging;
@@ -137,6 +138,20 @@ enum Command {
         #[command(flatten)]
         arguments: usage::UsageArguments,
     },
+    /// Scheduled exports: how far they are; run one now.
+    Export {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: exports::ExportAction,
+    },
+    /// Sinks of audit events: how far they are.
+    Siem {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: exports::SiemAction,
+    },
     /// Compile a component from standard input to standard output: how the gateway compiles apart from itself.
     #[command(hide = true)]
     CompileComponent,
@@ -178,6 +193,8 @@ fn main() -> ExitCode {
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),
         Command::Audit { config, action } => audit::run(&config, action),
+        Command::Export { config, action } => exports::run(&config, action),
+        Command::Siem { config, action } => exports::sinks(&config, &action),
         Command::Usage { config, arguments } => usage::run(&config, arguments),
     };
     match result {

@@ -86,6 +86,7 @@ impl Running {
         tokio::spawn(trim(Arc::downgrade(&gateway)));
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
         tokio::spawn(portcullis_gateway::alerts::deliver(Arc::downgrade(&gateway), store.clone()));
+        tokio::spawn(portcullis_gateway::feeds::run(Arc::downgrade(&gateway), store.clone()));
         tokio::spawn(remind(Arc::downgrade(&gateway), store.clone()));
         tokio::spawn(retain(Arc::downgrade(&gateway), store.clone()));
         Ok(Running {

@@ -23,6 +23,12 @@ pub enum ExportError {
     Parquet(#[from] parquet::errors::ParquetError),
     #[error("{0} is no folder and no s3:// address")]
     Destination(String),
+    #[error("no time zone is called `{0}`: name one as `Europe/Berlin`")]
+    Zone(String),
+    #[error("`{0}` is no day since 1970, as `2026-05-28`")]
+    Day(String),
+    #[error("the store: {0}")]
+    Store(#[from] portcullis_store::StoreError),
     #[error("storage: {0}")]
     Storage(#[from] object_store::Error),
 }

@@ -8,14 +8,16 @@ mod columns;
 mod comma;
 mod destination;
 mod error;
+mod export;
 mod json;
 mod parquet_file;
 mod period;
 mod sheet;
 
 pub use cell::{Cell, Kind};
-pub use columns::{AUDIT, Column, audit_row, usage_columns, usage_row};
+pub use columns::{AUDIT, Column, LEDGER, REQUESTS, audit_row, entry_row, request_row, usage_columns, usage_row};
 pub use destination::{Destination, S3Options};
 pub use error::ExportError;
-pub use period::{Every, Period};
+pub use export::{Export, What, Written};
+pub use period::{Every, Period, Zone};
 pub use sheet::{Format, Sheet};

@@ -10,6 +10,7 @@ mod catalogue;
 mod conversations;
 mod credential;
 mod error;
+mod export;
 mod limits;
 mod media;
 mod plugin;
@@ -20,6 +21,7 @@ mod records;
 mod routing;
 mod secret;
 mod server;
+mod siem;
 mod store;
 mod telemetry;
 pub mod watch;
@@ -41,6 +43,7 @@ pub use catalogue::{
 pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
+pub use export::{ExportConfig, ExportWhat, S3Config, UsageBy};
 pub use limits::{GuardOverflow, LimitsConfig};
 pub use media::{MediaConfig, MediaTypes};
 pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
@@ -52,6 +55,7 @@ pub use records::RecordsConfig;
 pub use routing::{RoutingConfig, Unsupported};
 pub use secret::{Environment, ProcessEnvironment, Secret};
 pub use server::{ClientAddressHeader, ServerConfig};
+pub use siem::SiemConfig;
 pub use store::StoreConfig;
 pub use telemetry::TelemetryConfig;
 pub use webhook::WebhookConfig;
@@ -97,6 +101,10 @@ pub struct Config {
     pub pricing: PricingConfig,
     /// Who is told when budgets are nearly or wholly used up.
     pub alerts: AlertsConfig,
+    /// Files that are written for each hour, day or month: `[[export]]`.
+    pub export: Vec<ExportConfig>,
+    /// Who is sent the audit trail as it grows: `[[siem]]`.
+    pub siem: Vec<SiemConfig>,
     /// What the operator knows of models better than the plugins' catalogues.
     pub catalogue: CatalogueConfig,
 }
@@ -145,6 +153,8 @@ impl Config {
         self.records.check()?;
         self.conversations.check()?;
         self.alerts.resolve(environment)?;
+        export::resolve(&mut self.export, environment)?;
+        siem::resolve(&mut self.siem, environment)?;
         self.media.check()?;
         self.access.check()?;
         self.admin.check()?;

@@ -8,10 +8,14 @@
 mod cells;
 mod counts;
 mod exposition;
+mod feeds;
 mod record;
 
 pub(crate) use counts::Counts;
 pub(crate) use exposition::{CONTENT_TYPE, Live, LiveConnection, LivePlugin, render};
+pub(crate) use feeds::Feeds;
+
+use std::sync::Arc;
 
 use cells::Family;
 use record::{AttemptCells, FindingCells, PluginCells, RequestCells, TotalCells};
@@ -29,6 +33,10 @@ pub(crate) struct Metrics {
     totals: Family<0, TotalCells>,
     /// What happens seldom.
     pub counts: Counts,
+    /// Scheduled exports.
+    pub exports: Arc<Feeds>,
+    /// Sinks of events.
+    pub sinks: Arc<Feeds>,
 }
 
 /// Combinations of dialect, operation, provider and model that are told apart. Each has some 50 lines in a scrape.
@@ -44,6 +52,8 @@ impl Default for Metrics {
             findings: Family::new(OTHER_SERIES),
             totals: Family::new(1),
             counts: Counts::default(),
+            exports: Arc::default(),
+            sinks: Arc::default(),
         }
     }
 }

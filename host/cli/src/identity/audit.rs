@@ -93,7 +93,7 @@ fn as_json(AuditEvent { seq, event }: &AuditEvent) -> Value {
     })
 }
 
-fn time_ms(text: &str) -> Result<u64, String> {
+pub fn time_ms(text: &str) -> Result<u64, String> {
     let day = || Date::parse(text, format_description!("[year]-[month]-[day]")).map(|day| day.midnight().assume_utc());
     let at = OffsetDateTime::parse(text, &Rfc3339).or_else(|_| day());
     let at = at.map_err(|_| "a time is 2026-05-28 or 2026-05-28T20:26:40Z".to_owned())?;

@@ -110,6 +110,7 @@ pub(crate) fn render(metrics: &Metrics, live: &Live) -> String {
     attempts(metrics, &mut families);
     plugins(metrics, &mut families);
     seldom(metrics, &mut families);
+    feeds(metrics, &mut families);
     now(live, &mut families);
     for family in &mut families {
         family.rows.sort_by(|(one, _), (two, _)| one.cmp(two));
@@ -245,6 +246,29 @@ fn seldom(metrics: &Metrics, families: &mut Vec<Family>) {
         plain("records_lost", "Receipts that were not kept, the journal being full", counts.lost_records.get()),
         gauge("connections_open", "Connections of clients", accepted.saturating_sub(closed) as f64),
     ]);
+}
+
+fn feeds(metrics: &Metrics, families: &mut Vec<Family>) {
+    let mut files = counter("export_files", "Files that scheduled exports wrote");
+    let mut unwritten = counter("export_failures", "Files that could not be written, each time that was tried");
+    let mut late = family("export_behind", "Since when the next file of an export is due", MetricType::Gauge);
+    late.unit = Some(Unit::Seconds);
+    for (name, export) in metrics.exports.each() {
+        let series = vec![("export", name)];
+        files.rows.push((series.clone(), Value::Count(export.pieces)));
+        unwritten.rows.push((series.clone(), Value::Count(export.failures)));
+        late.rows.push((series, Value::Gauge(export.behind as f64 / 1e3)));
+    }
+    let mut events = counter("siem_events", "Events that sinks took");
+    let mut refused = counter("siem_failures", "Batches of events that sinks did not take");
+    let mut lag = family("siem_lag_events", "Events that sinks are behind the audit trail", MetricType::Gauge);
+    for (name, sink) in metrics.sinks.each() {
+        let series = vec![("sink", name)];
+        events.rows.push((series.clone(), Value::Count(sink.pieces)));
+        refused.rows.push((series.clone(), Value::Count(sink.failures)));
+        lag.rows.push((series, Value::Gauge(sink.behind as f64)));
+    }
+    families.extend([files, unwritten, late, events, refused, lag]);
 }
 
 fn now(live: &Live, families: &mut Vec<Family>) {
