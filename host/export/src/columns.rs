@@ -123,7 +123,7 @@ pub fn audit_row(event: AuditEvent) -> Vec<Cell> {
 }
 
 /// Columns of request records.
-pub const REQUESTS: [Column; 26] = [
+pub const REQUESTS: [Column; 29] = [
     column("request", Kind::Text),
     column("time", Kind::Time),
     column("organisation", Kind::Text),
@@ -136,6 +136,9 @@ pub const REQUESTS: [Column; 26] = [
     column("model", Kind::Text),
     column("status", Kind::Count),
     column("outcome", Kind::Text),
+    column("reason", Kind::Text),
+    column("policy", Kind::Text),
+    column("correlation", Kind::Text),
     column("input_tokens", Kind::Count),
     column("cache_read_tokens", Kind::Count),
     column("cache_write_short_tokens", Kind::Count),
@@ -172,6 +175,9 @@ pub fn request_row(record: RequestRecord) -> Vec<Cell> {
         record.model.into(),
         u64::from(record.status).into(),
         record.outcome.into(),
+        record.reason.into(),
+        record.policy.into(),
+        record.correlation.into(),
         usage.input.into(),
         usage.cache_read.into(),
         usage.cache_write_short.into(),
