@@ -5,6 +5,7 @@ mod budgets;
 mod catalogue;
 mod check;
 mod checkpoints;
+mod connections;
 mod demo;
 mod exports;
 mod identity;
@@ -14,6 +15,7 @@ mod plugins;
 mod requests;
 mod running;
 mod serve;
+mod stored;
 mod table;
 mod usage;
 
@@ -116,6 +118,13 @@ enum Command {
         #[command(subcommand)]
         action: requests::RequestAction,
     },
+    /// Keep, list, test and change connections to providers.
+    Connection {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[command(subcommand)]
+        action: connections::ConnectionAction,
+    },
     /// Validate the configuration and the plugins it runs.
     Check {
         #[command(flatten)]
@@ -189,6 +198,7 @@ fn main() -> ExitCode {
         Command::Budget { config, action } => budgets::run(&config, action),
         Command::Ledger { config, action } => ledger::run(&config, action),
         Command::Request { config, action } => requests::run(&config, action),
+        Command::Connection { config, action } => connections::run(&config, action),
         Command::Check { config } => check::run(&config),
         Command::Plugin { action } => plugins::run(action),
         Command::Catalogue { action } => catalogue::run(action),

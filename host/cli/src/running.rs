@@ -18,6 +18,8 @@ use portcullis_store::{
 
 use crate::checkpoints::Checkpoints;
 
+use crate::stored;
+
 /// How often idle upstream connections are looked through.
 const TRIM: Duration = Duration::from_secs(10);
 /// How often expired conversations are deleted.
@@ -58,6 +60,7 @@ impl Running {
         let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let administration = config.admin.clone();
+        let master = stored::keyring(&config)?;
         let runtime = runtime(&config)?;
         let directory = config.plugins.directory.clone();
         let settings = plugin_settings(&config);
@@ -70,6 +73,7 @@ impl Running {
         };
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
         let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
+        stored::follow(&gateway, store.clone(), master).await?;
         let observing = Observing::start(&gateway);
         let admin =
             administration.enabled.then(|| Admin::new(Arc::clone(&gateway), store.clone(), Arc::clone(&plugins)));

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use portcullis_core::Name;
 use portcullis_core::price::{Price, PriceList, Rates, ServiceRates, Tier, UnitRate, parse_day};
+use portcullis_core::{ConnectionId, Name, OrganisationId};
 use portcullis_runtime::contract::manifest;
 use portcullis_runtime::{Plugin, Role};
 use portcullis_wire::framing::Framing;
@@ -14,11 +14,18 @@ use portcullis_wire::framing::Framing;
 use crate::config::{CatalogueEntry, CatalogueFile, Config, ProviderConfig, Settle, overlaid};
 use crate::credential::Credential;
 use crate::endpoint::Endpoint;
+use crate::stored::StoredProvider;
 use crate::upstream::{Address, Health};
 
 /// A provider plugin with an address and a credential.
 pub struct Connection {
     pub name: Name,
+    /// Where the database keeps it.
+    pub id: Option<ConnectionId>,
+    /// Who alone may use it; `None` for everybody.
+    pub organisation: Option<OrganisationId>,
+    /// Its part of the requests beside others of its name.
+    pub weight: u32,
     pub plugin: Arc<Plugin>,
     pub address: Arc<Address>,
     pub credential: Credential,
@@ -45,6 +52,11 @@ impl Connection {
             true => 1,
             false => 2,
         })
+    }
+
+    /// `None` sees every connection.
+    fn is_seen_by(&self, organisation: Option<OrganisationId>) -> bool {
+        organisation.is_none() || self.organisation.is_none() || self.organisation == organisation
     }
 }
 
@@ -115,7 +127,10 @@ impl Offer {
 /// Everything on offer.
 #[derive(Default)]
 pub struct Catalog {
-    connections: HashMap<Name, Arc<Connection>>,
+    /// Several of one name differ in whose they are, or share its requests.
+    connections: HashMap<Name, Vec<Arc<Connection>>>,
+    /// Some are of the database: not everybody may use every one.
+    stored: bool,
     offers: Vec<Offer>,
     /// Offers by model id and alias, without the connection's name.
     by_name: HashMap<String, Vec<Offer>>,
@@ -138,6 +153,7 @@ impl Catalog {
     /// kept where the configuration asks for the same.
     pub fn build(
         config: &Config,
+        stored: &[StoredProvider],
         plugins: &[Arc<Plugin>],
         health_of: &dyn Fn(&str) -> Arc<Health>,
         former: Option<&Catalog>,
@@ -147,15 +163,44 @@ impl Catalog {
             let entry = price.price().map_err(|error| error.to_string())?;
             catalog.overrides.push((price.model.clone(), entry));
         }
-        for (name, provider) in &config.providers {
+        let of_file = config.providers.iter().map(|(name, provider)| (name, provider, None));
+        // The operator's file goes before the database by name.
+        let of_store = stored.iter().filter(|stored| !config.providers.contains_key(&stored.provider));
+        let of_store = of_store.filter(|stored| {
+            let checked = stored.check(&config.connections);
+            if let Err(why) = &checked {
+                tracing::warn!(connection = %stored.id, provider = %stored.provider, why, "a connection is not used");
+            }
+            checked.is_ok()
+        });
+        let of_store = of_store.map(|stored| (&stored.provider, &stored.config, Some(stored)));
+        for (name, provider, stored) in of_file.chain(of_store) {
             let found = plugins.iter().find(|plugin| plugin.name() == provider.plugin && has_role(plugin));
             let Some(plugin) = found else {
                 catalog.absent.push((name.clone(), provider.plugin.clone()));
                 continue;
             };
-            let before = former.and_then(|former| former.connections.get(&**name)).map(|before| &before.credential);
-            let credential = Credential::of(name, provider, before)?;
-            let connection = Arc::new(connect(name, provider, plugin, health_of(name), credential)?);
+            let id = stored.map(|stored| stored.id);
+            let namesakes = former.and_then(|former| former.connections.get(&**name)).into_iter().flatten();
+            let before = namesakes.filter(|before| before.id == id).map(|before| &before.credential).next();
+            let made = Credential::of(name, provider, before).and_then(|credential| {
+                let health = id.map_or_else(|| health_of(name), |id| health_of(&id.to_string()));
+                connect(name, provider, plugin, health, credential)
+            });
+            let mut connection = match (made, stored) {
+                (Ok(connection), _) => connection,
+                // One that the database keeps must not keep the others out.
+                (Err(why), Some(stored)) => {
+                    tracing::warn!(connection = %stored.id, provider = %name, why, "a connection is not used");
+                    continue;
+                }
+                (Err(why), None) => return Err(why),
+            };
+            if let Some(stored) = stored {
+                (connection.id, connection.organisation, connection.weight) = (id, stored.organisation, stored.weight);
+                catalog.stored = true;
+            }
+            let connection = Arc::new(connection);
             for model in catalog.models_of(&connection, provider) {
                 catalog.add(Offer {
                     connection: Arc::clone(&connection),
@@ -163,34 +208,69 @@ impl Catalog {
                     model: Arc::new(model),
                 });
             }
-            catalog.connections.insert(connection.name.clone(), connection);
+            catalog.connections.entry(connection.name.clone()).or_default().push(connection);
         }
         catalog.auto = catalog.auto_offers(&config.routing.auto);
         Ok(catalog)
     }
 
     /// What a model's name, as a client gives it, can mean: `auto`, `connection/model`, or a bare name of the catalogue.
-    pub fn resolve(&self, operation: &str, name: &str) -> Vec<Offer> {
+    /// Of connections an organisation's own are seen by that organisation only, by whatever name.
+    pub fn resolve(&self, operation: &str, name: &str, organisation: OrganisationId) -> Vec<Offer> {
+        self.open_to(self.meant(operation, name, Some(organisation)), organisation)
+    }
+
+    /// `None` sees every connection.
+    fn meant(&self, operation: &str, name: &str, organisation: Option<OrganisationId>) -> Vec<Offer> {
         let fits = |offer: &&Offer| offer.model.operations.iter().any(|known| known == operation);
         if name == "auto" {
             return self.auto.iter().filter(fits).cloned().collect();
         }
         if let Some((connection, model)) = name.split_once('/')
-            && let Some(connection) = self.connections.get(connection)
+            && let Some(connections) = self.seen(connection, organisation)
         {
-            let named = self.by_name.get(model).into_iter().flatten();
-            if let Some(offer) = named.filter(fits).find(|offer| Arc::ptr_eq(&offer.connection, connection)) {
-                return vec![offer.clone()];
-            }
-            return self.any(connection, model, operation).into_iter().collect();
+            let of = |connection: &Arc<Connection>| {
+                let mut named = self.by_name.get(model).into_iter().flatten().filter(fits);
+                let listed = named.find(|offer| Arc::ptr_eq(&offer.connection, connection)).cloned();
+                listed.or_else(|| self.any(connection, model, operation))
+            };
+            return connections.into_iter().filter_map(of).collect();
         }
         let named = self.by_name.get(name).into_iter().flatten();
         named.filter(fits).cloned().collect()
     }
 
+    /// The connections of a name, where there are any.
+    fn seen(&self, name: &str, organisation: Option<OrganisationId>) -> Option<Vec<&Arc<Connection>>> {
+        let sees = |connection: &&Arc<Connection>| connection.is_seen_by(organisation);
+        let seen: Vec<_> = self.connections.get(name)?.iter().filter(sees).collect();
+        (!seen.is_empty()).then_some(seen)
+    }
+
+    /// Of offers those that an organisation may use: everybody's and its own, and of one name its own alone where it has any.
+    pub fn open_to(&self, mut offers: Vec<Offer>, organisation: OrganisationId) -> Vec<Offer> {
+        if !self.stored {
+            return offers;
+        }
+        offers.retain(|offer| offer.connection.is_seen_by(Some(organisation)));
+        let own: Vec<Name> = offers
+            .iter()
+            .filter(|offer| offer.connection.organisation.is_some())
+            .map(|offer| offer.connection.name.clone())
+            .collect();
+        offers.retain(|offer| offer.connection.organisation.is_some() || !own.contains(&offer.connection.name));
+        offers
+    }
+
+    /// Whether several connections can share requests.
+    pub fn has_pools(&self) -> bool {
+        self.stored && self.connections.values().any(|namesakes| namesakes.len() > 1)
+    }
+
     /// Whether a model's name means one that is on offer, for whatever it can do.
-    pub fn knows(&self, name: &str) -> bool {
-        let named = |name: &str| self.by_name.get(name).into_iter().flatten();
+    pub fn knows(&self, name: &str, organisation: OrganisationId) -> bool {
+        let seen = |offer: &&Offer| offer.connection.is_seen_by(Some(organisation));
+        let named = |name: &str| self.by_name.get(name).into_iter().flatten().filter(seen);
         let at = |connection: &str, model: &str| named(model).any(|offer| *offer.connection.name == *connection);
         named(name).next().is_some() || name.split_once('/').is_some_and(|(connection, model)| at(connection, model))
     }
@@ -198,7 +278,7 @@ impl Catalog {
     /// Where a request without a model can go: connections that offer the operation in the client's own format, and whose account
     /// is open to all. What a tenant owns stays with it (invariant 11), and here nobody knows whose a file is.
     pub fn without_model(&self, operation: &str, format: &str, named: Option<&str>) -> Vec<Offer> {
-        let fitting = self.connections.values().filter(|connection| {
+        let fitting = self.connections.values().flatten().filter(|connection| {
             connection.shared_objects
                 && named.is_none_or(|named| *connection.name == *named)
                 && connection.endpoints.iter().any(|known| known.operation == operation && known.format == format)
@@ -227,7 +307,7 @@ impl Catalog {
     }
 
     pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.connections.values()
+        self.connections.values().flatten()
     }
 
     /// The facts of the model that answered, where a connection's catalogue knows the name it gave: settlement prices the
@@ -261,7 +341,7 @@ impl Catalog {
         if chosen.is_empty() {
             return self.offers.clone();
         }
-        chosen.iter().flat_map(|name| self.resolve("chat", name)).collect()
+        chosen.iter().flat_map(|name| self.meant("chat", name, None)).collect()
     }
 
     fn models_of(&self, connection: &Connection, provider: &ProviderConfig) -> Vec<ModelFacts> {
@@ -371,6 +451,9 @@ fn connect(
     let endpoints = endpoints.map(|endpoint| Endpoint::compile(endpoint).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(Connection {
         name: name.into(),
+        id: None,
+        organisation: None,
+        weight: 1,
         plugin: Arc::clone(plugin),
         address: Arc::new(address),
         credential,

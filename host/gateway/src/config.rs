@@ -7,6 +7,7 @@ mod admin;
 mod alerts;
 mod audit;
 mod catalogue;
+mod connections;
 mod conversations;
 mod credential;
 mod error;
@@ -40,6 +41,7 @@ pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueService,
     CatalogueTier, CatalogueUnit, overlaid,
 };
+pub use connections::ConnectionsConfig;
 pub use conversations::ConversationsConfig;
 pub use credential::{AwsConfig, AwsEnvironment, EntraConfig, GoogleConfig};
 pub use error::ConfigError;
@@ -91,6 +93,8 @@ pub struct Config {
     pub plugin: BTreeMap<String, PluginConfig>,
     /// Connections to providers, by a name of the operator's choice: `[providers.openai]`.
     pub providers: BTreeMap<String, ProviderConfig>,
+    /// Connections that the database keeps.
+    pub connections: ConnectionsConfig,
     /// How `auto` and shared model names find their target.
     pub routing: RoutingConfig,
     /// Media that requests name by URL.
@@ -151,6 +155,12 @@ impl Config {
         }
         rates::check(&self.limit)?;
         self.records.check()?;
+        let keys = self.connections.key.iter_mut().map(|key| ("connections.key", key));
+        let previous = self.connections.previous_keys.iter_mut().map(|key| ("connections.previous_keys", key));
+        for (place, key) in keys.chain(previous) {
+            key.resolve(place, environment)?;
+        }
+        self.connections.check()?;
         self.conversations.check()?;
         self.alerts.resolve(environment)?;
         export::resolve(&mut self.export, environment)?;

@@ -14,13 +14,14 @@ use crate::limits::Limiter;
 use crate::metrics::Metrics;
 use crate::observing::Notices;
 use crate::snapshot::Snapshot;
+use crate::stored::StoredProvider;
 use crate::telemetry::Telemetry;
 use crate::upstream::Pool;
 
 /// What every request shares.
 pub struct Gateway {
     current: ArcSwap<Snapshot>,
-    /// The two inputs of a snapshot: a change of either builds a new one from both, one change at a time.
+    /// The inputs of a snapshot: a change of any builds a new one from all, one change at a time.
     inputs: Mutex<Inputs>,
     health: HealthRegistry,
     pub(crate) limiter: Limiter,
@@ -39,6 +40,7 @@ pub struct Gateway {
 
 struct Inputs {
     config: Arc<Config>,
+    stored: Arc<[StoredProvider]>,
     plugins: Vec<Arc<Plugin>>,
     /// Connections without a plugin, which the operator was told of.
     absent: Vec<(String, String)>,
@@ -75,10 +77,11 @@ impl Gateway {
         let config = Arc::new(config);
         let health = HealthRegistry::default();
         let telemetry = Telemetry::start(&config.telemetry)?;
-        let snapshot = Snapshot::build(Arc::clone(&config), &[], &health, None)?;
+        let stored: Arc<[StoredProvider]> = Arc::new([]);
+        let snapshot = Snapshot::build(Arc::clone(&config), Arc::clone(&stored), &[], &health, None)?;
         Ok(Arc::new(Gateway {
             current: ArcSwap::from_pointee(snapshot),
-            inputs: Mutex::new(Inputs { config, plugins: Vec::new(), absent: Vec::new() }),
+            inputs: Mutex::new(Inputs { config, stored, plugins: Vec::new(), absent: Vec::new() }),
             health,
             limiter: Limiter::default(),
             pool: Arc::new(Pool::default()),
@@ -105,7 +108,8 @@ impl Gateway {
     pub fn publish(&self, plugins: &[Arc<Plugin>]) -> Result<(), String> {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let former = self.snapshot();
-        let built = Snapshot::build(Arc::clone(&inputs.config), plugins, &self.health, Some(&former));
+        let (config, stored) = (Arc::clone(&inputs.config), Arc::clone(&inputs.stored));
+        let built = Snapshot::build(config, stored, plugins, &self.health, Some(&former));
         self.metrics.counts.swaps.add(applied(&built));
         let snapshot = built?;
         inputs.plugins = plugins.to_vec();
@@ -120,7 +124,8 @@ impl Gateway {
     /// As [`publish`](Self::publish).
     pub fn check(&self, config: &Config) -> Result<(), String> {
         let inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::build(Arc::new(config.clone()), &inputs.plugins, &self.health, None).map(|_| ())
+        Snapshot::build(Arc::new(config.clone()), Arc::clone(&inputs.stored), &inputs.plugins, &self.health, None)
+            .map(|_| ())
     }
 
     /// Puts a new configuration in service. What is read at start only keeps its value.
@@ -131,7 +136,8 @@ impl Gateway {
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Arc::new(config);
         let former = self.snapshot();
-        let built = Snapshot::build(Arc::clone(&config), &inputs.plugins, &self.health, Some(&former));
+        let stored = Arc::clone(&inputs.stored);
+        let built = Snapshot::build(Arc::clone(&config), stored, &inputs.plugins, &self.health, Some(&former));
         self.metrics.counts.reloads.add(applied(&built));
         let snapshot = built?;
         inputs.config = config;
@@ -143,6 +149,20 @@ impl Gateway {
     /// What failed accesses came to since the start, for metrics.
     pub fn access_counters(&self) -> &AccessCounters {
         self.access.counters()
+    }
+
+    /// Puts the database's connections in service beside those of the configuration: all of them, in place of those before.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn connect(&self, stored: Vec<StoredProvider>) -> Result<(), String> {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored: Arc<[StoredProvider]> = stored.into();
+        let (config, former) = (Arc::clone(&inputs.config), self.snapshot());
+        let snapshot = Snapshot::build(config, Arc::clone(&stored), &inputs.plugins, &self.health, Some(&former))?;
+        inputs.stored = stored;
+        self.current.store(Arc::new(snapshot));
+        Ok(())
     }
 
     pub(crate) fn observed_by(&self, notices: Notices) {

@@ -28,8 +28,10 @@ pub(crate) fn answer(
         Place::Path(name) => parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()),
         _ => None,
     };
-    let offers = head.snapshot.catalog.offers().iter();
+    let catalog = &head.snapshot.catalog;
+    let offers = catalog.open_to(catalog.offers().to_vec(), key.organisation);
     let mut entries: Vec<ModelEntry> = offers
+        .iter()
         .filter(|offer| {
             key.policy.allows(&offer.connection.name, &offer.model.id, offer.connection.region.as_deref()).is_ok()
         })
@@ -51,6 +53,8 @@ pub(crate) fn answer(
         })
         .collect();
     entries.sort_by(|one, two| one.id.cmp(&two.id));
+    // Connections that share a provider's requests offer the same.
+    entries.dedup_by(|one, two| one.id == two.id);
     if let Some(name) = one {
         entries.truncate(1);
         if entries.is_empty() {

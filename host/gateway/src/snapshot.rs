@@ -8,10 +8,13 @@ use crate::catalog::{Catalog, HealthRegistry};
 use crate::config::{Config, ScopeConfig};
 use crate::limits::Book;
 use crate::route::RouteTable;
+use crate::stored::StoredProvider;
 use crate::upstream::{Health, HealthSettings};
 
 pub struct Snapshot {
     pub config: Arc<Config>,
+    /// The database's connections.
+    pub stored: Arc<[StoredProvider]>,
     pub routes: Arc<RouteTable>,
     pub catalog: Arc<Catalog>,
     pub(crate) limits: Book,
@@ -37,6 +40,7 @@ impl Snapshot {
     /// A sentence for the operator.
     pub fn build(
         config: Arc<Config>,
+        stored: Arc<[StoredProvider]>,
         plugins: &[Arc<Plugin>],
         health: &HealthRegistry,
         former: Option<&Snapshot>,
@@ -60,11 +64,13 @@ impl Snapshot {
                 None => Arc::new(RouteTable::build(plugins)?),
             },
             catalog: match former
-                .filter(|former| Arc::ptr_eq(&former.config, &config) && former.has_same(Role::Provider, plugins))
+                .filter(|former| Arc::ptr_eq(&former.config, &config) && Arc::ptr_eq(&former.stored, &stored))
+                .filter(|former| former.has_same(Role::Provider, plugins))
             {
                 Some(former) => Arc::clone(&former.catalog),
                 None => Arc::new(Catalog::build(
                     &config,
+                    &stored,
                     plugins,
                     &|name| health.of(name, || Health::new(settings)),
                     former.map(|former| &*former.catalog),
@@ -77,6 +83,7 @@ impl Snapshot {
             observers: with(Role::Observer).cloned().collect(),
             plugins: plugins.to_vec(),
             config,
+            stored,
         })
     }
 

@@ -6,6 +6,7 @@ mod admin_api;
 mod budgets;
 mod catalogue;
 mod config;
+mod connections;
 mod conversations;
 mod credentials;
 mod exports;

@@ -11,6 +11,7 @@ use super::{Exchange, Stop, policy};
 use crate::access;
 use crate::catalog::Offer;
 use crate::conversation::Conversation;
+use crate::pool_order::draw;
 use crate::route::Place;
 use crate::upstream::Breaker;
 
@@ -34,8 +35,9 @@ impl Exchange {
                 &self.route.format,
                 self.headers.get(PROVIDER_HEADER).and_then(|name| name.to_str().ok()),
             ),
-            _ => self.snapshot.catalog.resolve(&self.route.operation, &self.facts.model),
+            _ => self.snapshot.catalog.resolve(&self.route.operation, &self.facts.model, self.key.organisation),
         };
+        let offers = self.snapshot.catalog.open_to(offers, self.key.organisation);
         if offers.is_empty() {
             return Err(self.unknown_model());
         }
@@ -94,8 +96,26 @@ impl Exchange {
         self.key.policy.allows(&connection.name, &offer.model.id, connection.region.as_deref())
     }
 
-    /// Ranks the targets. Without a router, in the catalogue's order, healthy ones first.
+    /// Ranks the targets; those that share a provider's requests are ranked as one, and follow the one that was drawn.
     pub(super) fn plan(&mut self, offers: Vec<Offer>, body: &str) -> Result<Plan, Stop> {
+        if !self.snapshot.catalog.has_pools() {
+            return self.rank(offers, body);
+        }
+        let (drawn, rest) = draw(offers, self.context.now, &mut rand::rng());
+        let plan = self.rank(drawn.clone(), body)?;
+        let mut targets = Vec::with_capacity(plan.targets.len());
+        for (offer, line) in plan.targets {
+            let pool =
+                drawn.iter().position(|one| Arc::ptr_eq(&one.connection, &offer.connection) && one.name == offer.name);
+            let others = pool.map_or(&[][..], |at| &rest[at]).to_vec();
+            targets.push((offer, line));
+            targets.extend(others.into_iter().map(|other| (other, line)));
+        }
+        Ok(Plan { targets })
+    }
+
+    /// Without a router, in the catalogue's order, healthy ones first.
+    fn rank(&mut self, offers: Vec<Offer>, body: &str) -> Result<Plan, Stop> {
         let router = self.snapshot.router.clone();
         let content = router.as_ref().is_some_and(|plugin| plugin.access().content_read);
         let features = self.features(body, offers.len() > 1, content);
@@ -209,7 +229,7 @@ impl Exchange {
 
     fn unknown_model(&self) -> Stop {
         let model = &self.facts.model;
-        if !matches!(self.route.model, Place::Absent) && self.snapshot.catalog.knows(model) {
+        if !matches!(self.route.model, Place::Absent) && self.snapshot.catalog.knows(model, self.key.organisation) {
             let message = format!("The model `{model}` does not offer this operation: {}.", self.route.operation);
             let mut stop = Stop::of(types::FailureKind::UnsupportedFeature, "unsupported_operation", message);
             stop.failure.param = Some("model".to_owned());

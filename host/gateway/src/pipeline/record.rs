@@ -182,7 +182,7 @@ impl Exchange {
             tags: tags(&self.caller.tags, &self.constraints.tags),
             correlation: self.own_correlation(),
         };
-        self.gateway.metrics.record(&receipt, |model| self.snapshot.catalog.knows(model));
+        self.gateway.metrics.record(&receipt, |model| self.snapshot.catalog.knows(model, self.key.organisation));
         if let Err(error) = self.gateway.ledger.record(&receipt) {
             self.gateway.metrics.counts.lost_records.add();
             tracing::error!(request_id = %self.context.request_id, %error, "a request's record was lost");
