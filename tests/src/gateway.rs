@@ -163,6 +163,18 @@ impl Home {
     }
 }
 
+/// What a gateway that was killed leaves.
+pub struct Dead {
+    home: Arc<Home>,
+    plugins: PluginFolder,
+}
+
+impl Dead {
+    pub async fn restart(self) -> Gateway {
+        Gateway::launch(self.home, self.plugins).await
+    }
+}
+
 /// A running gateway. It is killed when this is dropped.
 pub struct Gateway {
     pub address: SocketAddr,
@@ -255,9 +267,13 @@ impl Gateway {
     }
 
     /// `kill -9` where it still lives, then a new process over the same folder, under another address.
-    pub async fn kill_and_restart(mut self) -> Gateway {
+    pub async fn kill_and_restart(self) -> Gateway {
+        self.kill().await.restart().await
+    }
+
+    pub async fn kill(mut self) -> Dead {
         self.child.kill().await.expect("it is killed, or was");
-        Gateway::launch(self.home.clone(), self.plugins.clone()).await
+        Dead { home: self.home.clone(), plugins: self.plugins.clone() }
     }
 
     /// Resident memory, bytes.

@@ -40,7 +40,7 @@ impl Sdks {
         let mut node = Command::new("node");
         // One file after the other: each starts a gateway.
         node.current_dir(&tests).args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
-        node.args(["node/openai.test.js", "node/ai.test.js"]);
+        node.args(["node/openai.test.js", "node/ai.test.js", "node/login.test.js"]);
         [
             ("Python SDKs", python, pytest_summary),
             ("LlamaIndex", llama_index, pytest_summary),

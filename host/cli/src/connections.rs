@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use portcullis_core::OrganisationId;
+use portcullis_core::{ConnectionId, OrganisationId};
 use portcullis_gateway::StoredProvider;
 use portcullis_gateway::config::Config;
 use portcullis_store::{Actor, ConnectionEdit, ConnectionRecord, ConnectionSecret, NewConnection, Store};
@@ -56,7 +56,7 @@ pub enum ConnectionAction {
         #[arg(long)]
         json: bool,
     },
-    /// Change what is no secret of a connection.
+    /// Change a connection.
     Edit {
         connection: String,
         #[arg(long)]
@@ -72,12 +72,18 @@ pub enum ConnectionAction {
         suspend: bool,
         #[arg(long)]
         resume: bool,
+        /// Read the credential anew, as for `create`: needed where requests will lead elsewhere.
+        #[arg(long)]
+        secret: bool,
+        #[command(flatten)]
+        from: SecretArguments,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     /// Ask one of its models for a few tokens, which its account pays for, and say how that went.
     Test {
+        /// Its id or name, or that of a section `[providers.NAME]`.
         connection: String,
         /// The model; by default the one with the cheapest input.
         #[arg(long)]
@@ -202,7 +208,7 @@ async fn act(store: &Store, config: &Config, action: ConnectionAction) -> Result
                 weight,
                 secret: secret.read()?,
             };
-            check(config, &preview(&new), &new.secret)?;
+            check(config, &new.record(ConnectionId::from_bytes([0; 16]), 0), &new.secret)?;
             let record = store.create_connection(&actor, &keys, new).await?;
             said(&record, json, "kept");
         }
@@ -222,23 +228,30 @@ async fn act(store: &Store, config: &Config, action: ConnectionAction) -> Result
                 println!("{:#}", record.to_json());
             }
         }
-        ConnectionAction::Edit { connection, provider, name, settings, weight, suspend, resume, json } => {
+        ConnectionAction::Edit {
+            connection,
+            provider,
+            name,
+            settings,
+            weight,
+            suspend,
+            resume,
+            secret,
+            from,
+            json,
+        } => {
             let before = store.open_connection(&actor, &keys, &connection).await?;
             let settings = settings.over(before.record.settings.clone());
-            let after = ConnectionRecord {
-                settings: settings.clone(),
-                provider: provider.clone().unwrap_or_else(|| before.record.provider.clone()),
-                ..before.record.clone()
-            };
-            check(config, &after, &before.secret)?;
             let edit = ConnectionEdit {
                 name,
                 provider,
                 settings: (settings != before.record.settings).then_some(settings),
                 weight,
                 suspended: (suspend || resume).then_some(suspend),
+                secret: if secret || from.secret_env.is_some() { Some(from.read()?) } else { None },
             };
-            let record = store.edit_connection(&actor, &before.record.id.to_string(), &edit).await?;
+            check(config, &edit.over(&before.record, 0), edit.secret.as_ref().unwrap_or(&before.secret))?;
+            let record = store.edit_connection(&actor, &keys, &before.record.id.to_string(), &edit).await?;
             said(&record, json, "changed");
         }
         ConnectionAction::Delete { connection, json } => {
@@ -273,21 +286,6 @@ fn check(config: &Config, record: &ConnectionRecord, secret: &ConnectionSecret) 
     Ok(())
 }
 
-fn preview(new: &NewConnection) -> ConnectionRecord {
-    ConnectionRecord {
-        id: portcullis_core::ConnectionId::from_bytes([0; 16]),
-        organisation: new.organisation,
-        name: new.name.clone(),
-        provider: new.provider.clone(),
-        settings: new.settings.clone(),
-        weight: new.weight,
-        suspended_ms: None,
-        created_ms: 0,
-        rotated_ms: None,
-        master: String::new(),
-    }
-}
-
 fn said(record: &ConnectionRecord, json: bool, what: &str) {
     if json {
         println!("{}", record.to_json());
@@ -315,10 +313,17 @@ fn print_table(records: &[ConnectionRecord]) {
 /// A gateway of its own with the same plugins, for a moment and on loopback.
 async fn test(config: Config, connection: &str, model: Option<&str>, json: bool) -> Result<()> {
     let keys = stored::keyring(&config)?;
+    // The operator's file goes before the database.
+    let of_file = config.providers.get(connection).cloned();
     let running = Running::start(config, Some(([127, 0, 0, 1], 0).into())).await?;
     let probed = async {
-        let open = running.store.open_connection(&actor(), &keys, connection).await?;
-        let provider = StoredProvider::of(&open.record, &open.secret).map_err(anyhow::Error::msg)?;
+        let provider = match &of_file {
+            Some(provider) => StoredProvider::of_file(connection, provider),
+            None => {
+                let open = running.store.open_connection(&actor(), &keys, connection).await?;
+                StoredProvider::of(&open.record, &open.secret).map_err(anyhow::Error::msg)?
+            }
+        };
         running.gateway.probe(provider, model).await.map_err(anyhow::Error::msg)
     }
     .await;

@@ -60,7 +60,7 @@ impl Running {
         let conversations = conversations(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let administration = config.admin.clone();
-        let master = stored::keyring(&config)?;
+        let master = Arc::new(stored::keyring(&config)?);
         let runtime = runtime(&config)?;
         let directory = config.plugins.directory.clone();
         let settings = plugin_settings(&config);
@@ -73,10 +73,11 @@ impl Running {
         };
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
         let plugins = start_plugins(&gateway, runtime, directory, settings).await?;
-        stored::follow(&gateway, store.clone(), master).await?;
+        stored::follow(&gateway, store.clone(), Arc::clone(&master)).await?;
         let observing = Observing::start(&gateway);
-        let admin =
-            administration.enabled.then(|| Admin::new(Arc::clone(&gateway), store.clone(), Arc::clone(&plugins)));
+        let admin = administration
+            .enabled
+            .then(|| Admin::new(Arc::clone(&gateway), store.clone(), Arc::clone(&plugins), master));
         let (admin, apart) = match (admin, administration.listen) {
             (Some(admin), Some(address)) => {
                 let listening = server::serve(Arc::clone(&gateway), Surface::Admin(admin), address).await;

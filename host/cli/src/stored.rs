@@ -30,8 +30,7 @@ pub fn keyring(config: &Config) -> Result<Keyring> {
 }
 
 /// Puts the database's connections in service, and follows their changes from then on. Without any, no master key is asked for.
-pub async fn follow(gateway: &Arc<Gateway>, store: Store, keys: Keyring) -> Result<()> {
-    let keys = Arc::new(keys);
+pub async fn follow(gateway: &Arc<Gateway>, store: Store, keys: Arc<Keyring>) -> Result<()> {
     let mut known = store.connections_revision().await.context("the connections")?;
     load(gateway, &store, &keys).await?;
     let gateway = Arc::downgrade(gateway);

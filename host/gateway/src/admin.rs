@@ -18,8 +18,10 @@ mod health;
 mod keys;
 mod ledger;
 mod limits;
+mod login;
 mod members;
 mod models;
+mod oidc;
 mod organisations;
 mod plugins;
 mod problem;
@@ -46,13 +48,14 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_core::{MemberId, OrganisationId, RequestId, Scope};
 use portcullis_runtime::PluginManager;
-use portcullis_store::Store;
+use portcullis_store::{Keyring, Store};
 use tower_service::Service;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::service::ready;
 use crate::snapshot::Snapshot;
 use crate::{Gateway, answer, client_address};
+use oidc::Issuers;
 use problem::{Problem, Refused};
 
 /// Where the API is.
@@ -69,6 +72,9 @@ struct Shared {
     gateway: Arc<Gateway>,
     store: Store,
     plugins: Arc<PluginManager>,
+    /// For connections' credentials.
+    keys: Arc<Keyring>,
+    issuers: Issuers,
     document: Bytes,
     proofs: proof::Desk,
 }
@@ -100,18 +106,23 @@ impl Owner {
 }
 
 impl Admin {
-    pub fn new(gateway: Arc<Gateway>, store: Store, plugins: Arc<PluginManager>) -> Arc<Self> {
+    /// `keys` encrypt connections' credentials.
+    pub fn new(gateway: Arc<Gateway>, store: Store, plugins: Arc<PluginManager>, keys: Arc<Keyring>) -> Arc<Self> {
         let (router, document) = document::complete(routes()).split_for_parts();
         let document = serde_json::to_vec(&document).expect("the document is plain data").into();
         let api: Api = Arc::new(Shared {
             gateway: Arc::clone(&gateway),
             store,
             plugins,
+            keys,
+            issuers: Issuers::default(),
             document,
             proofs: proof::Desk::default(),
         });
         let router = router
             .route_layer(middleware::from_fn_with_state(Arc::clone(&api), access::guard))
+            // Who logs in has no token yet.
+            .merge(login::open_routes())
             // What the API is stands open, like its source.
             .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(document::show))
             .method_not_allowed_fallback(async || {
@@ -188,6 +199,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(alerts::routes())
         .merge(ledger::routes())
         .merge(limits::routes())
+        .merge(login::routes())
         .merge(usage::routes())
         .merge(requests::routes())
         .merge(audit::routes())

@@ -293,8 +293,9 @@ impl Catalog {
         offers
     }
 
+    /// The first of this name.
     pub fn connection(&self, name: &str) -> Option<&Arc<Connection>> {
-        self.connections.get(name)
+        self.connections.get(name)?.first()
     }
 
     pub fn has_connection(&self, name: &str) -> bool {

@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod limits;
 mod media;
+mod oidc;
 mod plugin;
 mod pricing;
 mod provider;
@@ -48,6 +49,7 @@ pub use error::ConfigError;
 pub use export::{ExportConfig, ExportWhat, S3Config, UsageBy};
 pub use limits::{GuardOverflow, LimitsConfig};
 pub use media::{MediaConfig, MediaTypes};
+pub use oidc::OidcConfig;
 pub use plugin::{AccessConfig, FailureConfig, IsolationConfig, PluginConfig, PluginsConfig, ScopeConfig};
 pub use pricing::{PriceConfig, PricingConfig, UnknownPrice};
 pub(crate) use provider::check_url;
@@ -167,7 +169,7 @@ impl Config {
         siem::resolve(&mut self.siem, environment)?;
         self.media.check()?;
         self.access.check()?;
-        self.admin.check()?;
+        self.admin.resolve(environment)?;
         self.telemetry.resolve(environment)?;
         self.catalogue.read()?;
         Ok(self)

@@ -60,8 +60,13 @@ impl Gateway {
             None => cheapest(&catalog, now),
         };
         let offer = offer.ok_or("it offers no such model for chat: name one that it does")?;
-        let context =
-            types::Context { now, seed: 0, request_id: "probe".to_owned(), development: config.server.development };
+        let context = types::Context {
+            now,
+            seed: 0,
+            request_id: "probe".to_owned(),
+            development: config.server.development,
+            extra: Vec::new(),
+        };
         let (endpoint, mut request) = build(&offer, &context)?;
         let begun = Instant::now();
         let told = |status, failure| Probe {

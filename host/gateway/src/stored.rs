@@ -84,6 +84,17 @@ impl StoredProvider {
         })
     }
 
+    /// One of the operator's file, as if it were kept.
+    pub fn of_file(name: &str, config: &ProviderConfig) -> Self {
+        StoredProvider {
+            id: ConnectionId::from_bytes([0; 16]),
+            organisation: None,
+            provider: name.to_owned(),
+            weight: 1,
+            config: config.clone(),
+        }
+    }
+
     /// Whether it may lead where it leads.
     ///
     /// # Errors

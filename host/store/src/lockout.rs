@@ -87,6 +87,8 @@ failures! {
     AdminToken = "admin.token", true, true;
     /// The admin API: a token that does not allow it.
     AdminForbidden = "admin.forbidden", false, true;
+    /// The admin API: the issuer vouched for nobody who may log in.
+    Login = "admin.login", false, true;
 }
 
 /// What failed accesses came to since the start, for metrics.

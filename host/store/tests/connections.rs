@@ -40,6 +40,7 @@ on_every_database!(
     an_organisation_sees_its_own_and_everybody_s,
     a_new_master_key_takes_over,
     changes_at_once_are_all_made,
+    a_credential_is_not_sent_elsewhere_unless_it_is_given,
 );
 
 fn ring(letter: &str) -> Keyring {
@@ -97,13 +98,13 @@ async fn a_connection_is_kept_changed_and_deleted(store: Store) {
     assert_eq!(store.connections_revision().await.unwrap(), 1);
 
     let edit = ConnectionEdit { weight: Some(0), suspended: Some(true), ..ConnectionEdit::default() };
-    let edited = store.edit_connection(&admin, "main", &edit).await.unwrap();
+    let edited = store.edit_connection(&admin, &ring, "main", &edit).await.unwrap();
     assert!(edited.weight == 0 && edited.suspended_ms.is_some() && edited.name == "main");
     assert!(store.open_connections(&ring).await.unwrap().is_empty(), "it is suspended");
     let edit = ConnectionEdit { suspended: Some(false), name: Some("other".into()), ..ConnectionEdit::default() };
-    store.edit_connection(&admin, "main", &edit).await.unwrap();
+    store.edit_connection(&admin, &ring, "main", &edit).await.unwrap();
     let bad = ConnectionEdit { settings: Some(Map::new()), ..ConnectionEdit::default() };
-    assert!(matches!(store.edit_connection(&admin, "other", &bad).await, Err(StoreError::Invalid(_))));
+    assert!(matches!(store.edit_connection(&admin, &ring, "other", &bad).await, Err(StoreError::Invalid(_))));
 
     let opened = store.open_connections(&ring).await.unwrap();
     assert_eq!(opened[0].1.as_ref().unwrap().expose(), "sk-very-secret");
@@ -139,7 +140,7 @@ async fn names_are_an_owner_s_own(store: Store) {
     assert!(matches!(store.connection(&admin, "main").await, Err(StoreError::Invalid(_))));
     let second = store.create_connection(&admin, &ring, new(own, "second")).await.unwrap();
     let edit = ConnectionEdit { name: Some("main".into()), ..ConnectionEdit::default() };
-    assert!(matches!(store.edit_connection(&admin, "second", &edit).await, Err(StoreError::Taken { .. })));
+    assert!(matches!(store.edit_connection(&admin, &ring, "second", &edit).await, Err(StoreError::Taken { .. })));
     assert_eq!(store.connection(&admin, "second").await.unwrap(), second);
 }
 
@@ -204,8 +205,8 @@ async fn changes_at_once_are_all_made(store: Store) {
     let provider = ConnectionEdit { provider: Some("other".into()), ..ConnectionEdit::default() };
     let secret = ConnectionSecret::new("sk-new");
     let (one, two, three) = tokio::join!(
-        store.edit_connection(&admin, "main", &weight),
-        store.edit_connection(&admin, "main", &provider),
+        store.edit_connection(&admin, &ring, "main", &weight),
+        store.edit_connection(&admin, &ring, "main", &provider),
         store.rotate_connection(&admin, &ring, "main", &secret),
     );
     one.unwrap();
@@ -214,4 +215,35 @@ async fn changes_at_once_are_all_made(store: Store) {
     let opened = store.open_connection(&admin, &ring, "main").await.unwrap();
     assert_eq!((opened.record.weight, opened.record.provider.as_str(), opened.secret.expose()), (7, "other", "sk-new"));
     assert_eq!(trail(&store).await.len(), 4);
+}
+
+async fn a_credential_is_not_sent_elsewhere_unless_it_is_given(store: Store) {
+    let (admin, ring) = (admin(), ring("a"));
+    let made = store.create_connection(&admin, &ring, new(None, "main")).await.unwrap();
+    let with = |name: &str, value: Value| {
+        let mut settings = made.settings.clone();
+        settings.insert(name.to_owned(), value);
+        ConnectionEdit { settings: Some(settings), ..ConnectionEdit::default() }
+    };
+    let elsewhere = [
+        with("base_url", json!("https://elsewhere.example/v1")),
+        with("auth", json!("query:key")),
+        with("allow_http", json!(true)),
+        with("plugin", json!("other")),
+    ];
+    for edit in elsewhere {
+        let refused = store.edit_connection(&admin, &ring, "main", &edit).await;
+        assert!(matches!(&refused, Err(StoreError::Invalid(why)) if why.contains("credential")), "{refused:?}");
+        let edit = ConnectionEdit { secret: Some(ConnectionSecret::new("sk-given")), ..edit };
+        let edited = store.edit_connection(&admin, &ring, "main", &edit).await.unwrap();
+        assert!(edited.rotated_ms.is_some() && Some(&edited.settings) == edit.settings.as_ref());
+        let back = ConnectionEdit {
+            settings: Some(made.settings.clone()),
+            secret: Some(ConnectionSecret::new("sk-very-secret")),
+            ..ConnectionEdit::default()
+        };
+        store.edit_connection(&admin, &ring, "main", &back).await.unwrap();
+    }
+    store.edit_connection(&admin, &ring, "main", &with("only", json!(["m"]))).await.unwrap();
+    assert!(trail(&store).await.iter().all(|(_, told)| !told.contains("sk-")));
 }

@@ -8,11 +8,11 @@ import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
-const binary = process.env.PORTCULLIS_BIN || path.join(root, "target/debug/portcullis");
-const plugins = process.env.PORTCULLIS_PLUGINS || path.join(root, "target/plugins");
+export const binary = process.env.PORTCULLIS_BIN || path.join(root, "target/debug/portcullis");
+export const plugins = process.env.PORTCULLIS_PLUGINS || path.join(root, "target/plugins");
 const modules = process.env.PORTCULLIS_NODE_MODULES || path.join(root, "target/sdk/node/node_modules");
 // Compiled code, kept for all tests, those in Rust too.
-const cache = path.join(tmpdir(), "portcullis-tests-code");
+export const cache = path.join(tmpdir(), "portcullis-tests-code");
 const START_MS = 120_000;
 
 /** A package of the pinned ones. */

@@ -25,6 +25,7 @@ mod operations;
 mod passed_operations;
 mod passthrough;
 mod postgres;
+mod postgres_budgets;
 mod receipts;
 mod rollback;
 mod routes;

@@ -56,6 +56,7 @@ use Reach::{Everything, Listed, Named, Oneself, Somewhere};
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     rule("GET",    "/self",                                  P::OrganisationsRead,   Oneself),
+    rule("POST",   "/logout",                                P::TokensWrite,         Oneself),
 
     rule("GET",    "/organisations",                         P::OrganisationsRead,   Somewhere),
     rule("POST",   "/organisations",                         P::OrganisationsManage, Everything),
@@ -126,7 +127,14 @@ pub const RULES: &[Rule] = &[
 
     rule("GET",    "/models",                                P::OrganisationsRead,   Somewhere),
     rule("GET",    "/connections",                           P::ConnectionsRead,     Somewhere),
+    rule("POST",   "/connections",                           P::ConnectionsWrite,    Somewhere),
     rule("GET",    "/connections/{connection}",              P::ConnectionsRead,     Somewhere),
+    rule("PATCH",  "/connections/{connection}",              P::ConnectionsWrite,    Somewhere),
+    rule("DELETE", "/connections/{connection}",              P::ConnectionsWrite,    Somewhere),
+    rule("POST",   "/connections/{connection}/rotate",       P::ConnectionsWrite,    Somewhere),
+    rule("POST",   "/connections/{connection}/suspend",      P::ConnectionsWrite,    Somewhere),
+    rule("POST",   "/connections/{connection}/resume",       P::ConnectionsWrite,    Somewhere),
+    rule("POST",   "/connections/{connection}/test",         P::ConnectionsWrite,    Somewhere),
     rule("GET",    "/plugins",                               P::SystemRead,          Everything),
     rule("GET",    "/plugins/{plugin}",                      P::SystemRead,          Everything),
     rule("POST",   "/plugins/rescan",                        P::SystemWrite,         Everything),
@@ -201,7 +209,7 @@ pub async fn guard(
         return Ok(next.run(request).await);
     }
     let address = request.extensions().get::<Peer>().ok_or_else(forbidden)?.address;
-    let actor = authenticate::actor(&api, request.headers(), address).await?;
+    let actor = authenticate::actor(&api, request.method(), request.headers(), address).await?;
     let admitted = admit(&api, rule, actor.clone(), &parameters, request.uri().query()).await;
     let answer = match admitted {
         Ok(call) => {

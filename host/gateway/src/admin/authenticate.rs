@@ -2,23 +2,33 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use portcullis_core::AdminSecret;
 use portcullis_store::{AccessFailure, Actor, FailedAccess};
 
-use super::Shared;
 use super::problem::Problem;
+use super::{Shared, login};
 
 /// The bearer of the token, with what they may do now.
 ///
 /// # Errors
 /// Where there is no token or it does not hold. Why not is for the log: to whoever guesses, all are alike. During a lock-out a wrong
 /// token waits; a right one never does.
-pub async fn actor(api: &Shared, headers: &HeaderMap, address: IpAddr) -> Result<Actor, Problem> {
+pub async fn actor(api: &Shared, method: &Method, headers: &HeaderMap, address: IpAddr) -> Result<Actor, Problem> {
     let unauthenticated = |code, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, code, detail);
-    let Some(presented) = bearer(headers) else {
-        return Err(unauthenticated("missing_token", "Send an admin token: `Authorization: Bearer pca_…`."));
+    let presented = match (bearer(headers), login::session(headers)) {
+        (Some(token), _) => token.to_owned(),
+        (None, Some(_)) if !login::is_ours(method, headers) => {
+            let detail = "A login alone changes nothing: send this from a page of this server, or with a token.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "cross_site", detail));
+        }
+        (None, Some(token)) => token,
+        (None, None) => {
+            let detail = "Send an admin token (`Authorization: Bearer pca_…`), or log in.";
+            return Err(unauthenticated("missing_token", detail));
+        }
     };
+    let presented = presented.as_str();
     let refusal = match api.store.authenticate_token(presented, Some(address)).await? {
         Ok(actor) => return Ok(actor),
         Err(refusal) => refusal,

@@ -14,7 +14,7 @@ use portcullis_core::{
 use portcullis_runtime::{PluginManager, Runtime, RuntimeOptions};
 use portcullis_store::budgets::{Hold, LeaseWant, Leased, Mode, NewBudget, Period, Scope as BudgetScope};
 use portcullis_store::{
-    Actor, AuditFilter, AuditPage, LedgerOptions, LockoutSettings, MasterKey, NewKey, NewMember, NewOrganisation,
+    Actor, AuditFilter, AuditPage, Keyring, LedgerOptions, LockoutSettings, MasterKey, NewKey, NewMember, NewOrganisation,
     NewTeam, NewToken, ReserveRequest, Store, StoreOptions,
 };
 use serde_json::{Value, json};
@@ -94,7 +94,8 @@ async fn world() -> World {
         .await
         .unwrap()
     };
-    let admin = Admin::new(Arc::clone(&gateway), store.clone(), manager);
+    let keys = Arc::new(Keyring::new(MasterKey::in_file(directory.path().join("connections.key")), Vec::new()));
+    let admin = Admin::new(Arc::clone(&gateway), store.clone(), manager, keys);
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = server::serve(Arc::clone(&gateway), Surface::Clients(Some(Arc::clone(&admin))), here).await.unwrap();
     let apart = server::serve(Arc::clone(&gateway), Surface::Admin(admin), here).await.unwrap();
@@ -590,4 +591,76 @@ async fn only_pages_of_known_origins_may_call() {
     let other = preflight("https://evil.example").await;
     assert!(!other.headers.contains_key("access-control-allow-origin"));
     assert!(world.gateway.metrics.counts.admin_calls.get() >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_keeps_its_own_connections() {
+    let world = world().await;
+    let [own, other] = world.organisations;
+    let admin = world.token(Role::OrganisationAdmin, Scope::Organisation(own)).await;
+    let stranger = world.token(Role::OrganisationAdmin, Scope::Organisation(other)).await;
+    let new = |organisation: Value, url: &str| {
+        json!({"provider": "mine", "organisation": organisation, "settings": {"plugin": "openai", "base_url": url},
+            "secret": "sk-secret"})
+    };
+    let url = "https://api.openai.com/v1";
+    let everybodys = world.call("POST", "/connections", &admin, Some(new(Value::Null, url))).await;
+    assert_eq!(everybodys.status, StatusCode::FORBIDDEN, "{}", everybodys.text);
+    let elsewhere = world.call("POST", "/connections", &admin, Some(new(json!(own), "https://evil.example"))).await;
+    assert_eq!(
+        (elsewhere.status, elsewhere.code()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        "{}",
+        elsewhere.text
+    );
+    let made = world.call("POST", "/connections", &admin, Some(new(json!(own), url))).await;
+    assert_eq!((made.status, &made.body["name"]), (StatusCode::CREATED, &json!("mine")), "{}", made.text);
+    let path = format!("/connections/{}", made.body["id"].as_str().unwrap());
+    assert_eq!(made.headers["location"].to_str().unwrap(), format!("/admin/v1{path}"));
+
+    let names = |answer: &Answer| -> Vec<Value> {
+        answer.body["data"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect()
+    };
+    assert_eq!(names(&world.call("GET", "/connections", &admin, None).await), ["one", "mine"]);
+    assert_eq!(names(&world.call("GET", "/connections", &stranger, None).await), ["one"]);
+    for (method, path, body) in [
+        ("GET", path.clone(), None),
+        ("PATCH", path.clone(), Some(json!({"weight": 2}))),
+        ("DELETE", path.clone(), None),
+        ("POST", format!("{path}/rotate"), Some(json!({"secret": "sk-secret"}))),
+        ("POST", format!("{path}/suspend"), None),
+        ("POST", format!("{path}/test"), Some(json!({}))),
+    ] {
+        let answer = world.call(method, &path, &stranger, body).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}: {}", answer.text);
+    }
+    let of_file = world.call("PATCH", "/connections/one", &world.superadmin, Some(json!({"weight": 2}))).await;
+    assert_eq!((of_file.status, of_file.code()), (StatusCode::CONFLICT, "of_file"));
+
+    // Whoever may edit it need not know its credential, and does not get it sent elsewhere.
+    let moved = json!({"settings": {"base_url": "https://mine.openai.azure.com"}});
+    let refused = world.call("PATCH", &path, &admin, Some(moved.clone())).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
+    let mut given = moved;
+    given["secret"] = json!("sk-secret-2");
+    let edited = world.call("PATCH", &path, &admin, Some(given)).await;
+    assert_eq!(edited.body["base_url"], "https://mine.openai.azure.com", "{}", edited.text);
+    let stale = ask(
+        world.server.address(),
+        "PATCH",
+        &format!("/admin/v1{path}"),
+        &[("authorization", &format!("Bearer {admin}")), ("if-match", made.headers["etag"].to_str().unwrap())],
+        Some(json!({"weight": 5})),
+    )
+    .await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED, "{}", stale.text);
+    let rested = world.call("POST", &format!("{path}/suspend"), &admin, None).await;
+    assert!(rested.body["suspended_ms"].is_u64(), "{}", rested.text);
+    for answer in [&made, &edited, &rested] {
+        assert!(!answer.text.contains("sk-secret"), "{}", answer.text);
+    }
+    assert_eq!(world.call("DELETE", &path, &admin, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.call("GET", &path, &admin, None).await.status, StatusCode::NOT_FOUND);
+    let trail = world.get("/audit-events?limit=100").await;
+    assert!(trail.text.contains("connection.create") && !trail.text.contains("sk-secret"), "{}", trail.text);
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, Environment, OidcConfig};
 
 /// The admin API, metrics and health in detail.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,16 +19,25 @@ pub struct AdminConfig {
     pub open_metrics: bool,
     /// Origins whose pages may call the admin API: `https://ops.example`. Default none.
     pub origins: Vec<String>,
+    /// Where people log in. Absent, the default: nowhere, and the admin API is for tokens.
+    pub oidc: Option<OidcConfig>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        AdminConfig { enabled: true, listen: None, open_metrics: false, origins: Vec::new() }
+        AdminConfig { enabled: true, listen: None, open_metrics: false, origins: Vec::new(), oidc: None }
     }
 }
 
 impl AdminConfig {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn resolve(&mut self, environment: &dyn Environment) -> Result<(), ConfigError> {
+        if let Some(oidc) = &mut self.oidc {
+            oidc.resolve(environment)?;
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
         if self.open_metrics && self.listen.is_none() {
             return Err(ConfigError::invalid(
                 "admin.open_metrics",

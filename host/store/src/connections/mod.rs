@@ -90,6 +90,24 @@ pub struct NewConnection {
     pub secret: ConnectionSecret,
 }
 
+impl NewConnection {
+    /// What will be kept of it but for its secret, so that it can be judged before it is.
+    pub fn record(&self, id: ConnectionId, now_ms: u64) -> ConnectionRecord {
+        ConnectionRecord {
+            id,
+            organisation: self.organisation,
+            name: self.name.clone(),
+            provider: self.provider.clone(),
+            settings: self.settings.clone(),
+            weight: self.weight,
+            suspended_ms: None,
+            created_ms: now_ms,
+            rotated_ms: None,
+            master: String::new(),
+        }
+    }
+}
+
 /// What shall be other than it is.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionEdit {
@@ -99,6 +117,29 @@ pub struct ConnectionEdit {
     pub settings: Option<Map<String, Value>>,
     pub weight: Option<u32>,
     pub suspended: Option<bool>,
+    /// The credential anew. It must be given where it will be sent elsewhere or in another way: who may change a connection need not know
+    /// its credential, and would else have it sent to themselves.
+    pub secret: Option<ConnectionSecret>,
+}
+
+impl ConnectionEdit {
+    /// The record after it.
+    pub fn over(&self, record: &ConnectionRecord, now_ms: u64) -> ConnectionRecord {
+        let edit = self.clone();
+        ConnectionRecord {
+            name: edit.name.unwrap_or_else(|| record.name.clone()),
+            provider: edit.provider.unwrap_or_else(|| record.provider.clone()),
+            settings: edit.settings.unwrap_or_else(|| record.settings.clone()),
+            weight: edit.weight.unwrap_or(record.weight),
+            suspended_ms: match edit.suspended {
+                Some(true) => record.suspended_ms.or(Some(now_ms)),
+                Some(false) => None,
+                None => record.suspended_ms,
+            },
+            rotated_ms: edit.secret.map_or(record.rotated_ms, |_| Some(now_ms)),
+            ..record.clone()
+        }
+    }
 }
 
 /// A connection as it is stored.
@@ -116,6 +157,9 @@ pub struct OpenConnection {
     pub record: ConnectionRecord,
     pub secret: ConnectionSecret,
 }
+
+/// Members of settings that say where the credential is sent, and how.
+const ADDRESS_SETTINGS: &[&str] = &["plugin", "base_url", "allow_http", "auth"];
 
 /// Members of settings that would hold a secret, or lead to one of the machine's: those come with the credential or not at all.
 const SECRET_SETTINGS: &[&str] = &["api_key", "aws", "google", "entra"];
@@ -160,18 +204,7 @@ impl Store {
         let now_ms = self.clock().now_ms();
         let id = ConnectionId::new(now_ms, &mut rand::rng());
         let envelope = keys.seal(id, new.organisation, new.secret.expose().as_bytes().to_vec())?;
-        let record = ConnectionRecord {
-            id,
-            organisation: new.organisation,
-            name: new.name,
-            provider: new.provider,
-            settings: new.settings,
-            weight: new.weight,
-            suspended_ms: None,
-            created_ms: now_ms,
-            rotated_ms: None,
-            master: envelope.master.clone(),
-        };
+        let record = ConnectionRecord { master: envelope.master.clone(), ..new.record(id, now_ms) };
         let event = event(actor, now_ms, &record, "connection.create").changed(None, Some(record.to_json()));
         let stored = StoredConnection { record, envelope, revision: 0 };
         self.backend().insert_connection(&stored, &event).await?;
@@ -200,26 +233,38 @@ impl Store {
         Ok(self.picked(actor, Permission::ConnectionsRead, id_or_name).await?.record)
     }
 
-    /// Changes what is no secret. Picked as by [`Store::connection`].
+    /// Changes a connection. Picked as by [`Store::connection`].
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where it would send the credential elsewhere without being given it, besides those of
+    /// [`Store::create_connection`].
     pub async fn edit_connection(
         &self,
         actor: &Actor,
+        keys: &Keyring,
         id_or_name: &str,
         edit: &ConnectionEdit,
     ) -> Result<ConnectionRecord, StoreError> {
         let now_ms = self.clock().now_ms();
         self.changed(actor, id_or_name, "connection.edit", now_ms, |stored| {
+            let after = edit.over(&stored.record, now_ms);
+            let before = std::mem::replace(&mut stored.record, after);
             let record = &mut stored.record;
-            record.name = edit.name.clone().unwrap_or_else(|| record.name.clone());
-            record.provider = edit.provider.clone().unwrap_or_else(|| record.provider.clone());
-            record.settings = edit.settings.clone().unwrap_or_else(|| record.settings.clone());
-            record.weight = edit.weight.unwrap_or(record.weight);
-            match edit.suspended {
-                Some(true) => record.suspended_ms = record.suspended_ms.or(Some(now_ms)),
-                Some(false) => record.suspended_ms = None,
-                None => {}
+            check(&record.name, &record.provider, &record.settings)?;
+            match &edit.secret {
+                Some(secret) => {
+                    stored.envelope = keys.seal(record.id, record.organisation, secret.expose().as_bytes().to_vec())?;
+                    record.master.clone_from(&stored.envelope.master);
+                    Ok(())
+                }
+                None => match ADDRESS_SETTINGS.iter().find(|at| before.settings.get(**at) != record.settings.get(**at))
+                {
+                    Some(at) => Err(StoreError::Invalid(format!(
+                        "another `{at}` would send the credential elsewhere: give the credential with it"
+                    ))),
+                    None => Ok(()),
+                },
             }
-            check(&record.name, &record.provider, &record.settings)
         })
         .await
     }

@@ -216,6 +216,16 @@ impl Store {
         Err(StoreError::Contended { what: "token" })
     }
 
+    /// Revokes the token of this secret, where there is one: its bearer needs it no more.
+    pub async fn end_token(&self, actor: &Actor, presented: &str) -> Result<(), StoreError> {
+        if AdminSecret::has_shape(presented)
+            && let Some(record) = self.backend().token_by_hash(KeyHash::of(presented)).await?
+        {
+            self.revoke_token(actor, record.id).await?;
+        }
+        Ok(())
+    }
+
     /// Who shows this token, with what they may do now. One read of the database: a revocation holds at once, everywhere.
     pub async fn authenticate_token(
         &self,
