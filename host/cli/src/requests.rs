@@ -1,10 +1,12 @@
 //! `portcullis request`: records of requests, and how long they live.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use portcullis_core::receipt::Tag;
 use portcullis_core::{Clock, Environment, NanoUsd, RequestId, SystemClock};
-use portcullis_store::{RequestFilter, RequestRecord, Retained, Store};
+use portcullis_store::{CapturedContent, CapturedPart, RequestFilter, RequestRecord, Retained, Store};
 use serde_json::{Value, json};
 
 use crate::budgets::actor;
@@ -27,6 +29,15 @@ pub enum RequestAction {
     },
     /// Show a request and its receipt, as JSON.
     Show { request: RequestId },
+    /// Show what a request said and was answered, where its organisation has that kept. The audit trail says who read it.
+    Content {
+        request: RequestId,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete what was kept of what a request said and was answered. Its record stays.
+    Forget { request: RequestId },
     /// Delete what has expired now, as the gateway does every hour: requests and receipts older than their organisation's retention.
     Expire {
         /// Only this organisation's, by its id or name.
@@ -165,11 +176,22 @@ pub fn run(argument: &ConfigArgument, action: RequestAction) -> Result<()> {
                 list(&store.requests(&filter, limit).await?, json);
             }
             RequestAction::Show { request } => {
-                let Some(found) = store.request(request).await? else { bail!("no request with this id") };
+                let found = record(&store, request).await?;
                 let receipt = store.receipt_of(&found).await?;
                 let mut shown = as_json(&found);
                 shown["receipt"] = receipt.and_then(|receipt| serde_json::from_str::<Value>(&receipt).ok()).into();
                 println!("{shown:#}");
+            }
+            RequestAction::Content { request, json } => {
+                let captures = running::captures(&store, &config)?;
+                let found = captures.read(&actor(), &record(&store, request).await?).await?;
+                let Some(found) = found else { bail!("nothing was kept of it") };
+                content(found, json);
+            }
+            RequestAction::Forget { request } => {
+                let captures = running::captures(&store, &config)?;
+                ensure!(captures.delete(&actor(), &record(&store, request).await?).await?, "nothing was kept of it");
+                println!("forgot what {request} said");
             }
             RequestAction::Expire { org, json } => {
                 let only = match org {
@@ -178,11 +200,42 @@ pub fn run(argument: &ConfigArgument, action: RequestAction) -> Result<()> {
                 };
                 let done = store.retention(actor()).round(config.records.retention_days, only).await?;
                 let Some(done) = done else { bail!("another process is at it") };
+                running::captures(&store, &config)?.sweep().await?;
                 expired(&done, json);
             }
         }
         Ok(())
     })
+}
+
+async fn record(store: &Store, request: RequestId) -> Result<RequestRecord> {
+    store.request(request).await?.context("no request with this id")
+}
+
+fn content(CapturedContent { request, answer }: CapturedContent, json: bool) {
+    if json {
+        let part = |part: CapturedPart| {
+            let (length, cut) = (part.length, part.is_cut());
+            match part.into_text() {
+                Ok(text) => json!({"text": text, "length": length, "cut": cut}),
+                Err(bytes) => json!({"base64": STANDARD.encode(bytes), "length": length, "cut": cut}),
+            }
+        };
+        println!("{}", json!({"request": part(request), "answer": answer.map(part)}));
+        return;
+    }
+    let show = |what: &str, part: CapturedPart| {
+        let cut = if part.is_cut() { format!(", the first {}", part.bytes.len()) } else { String::new() };
+        println!("--- {what}: {} bytes{cut}", part.length);
+        // What a model wrote may hold what would move the cursor.
+        let text = part.into_text().unwrap_or_else(|bytes| STANDARD.encode(bytes));
+        println!("{}", text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "\u{fffd}"));
+    };
+    show("request", request);
+    match answer {
+        Some(answer) => show("answer", answer),
+        None => println!("--- no answer"),
+    }
 }
 
 fn list(found: &[RequestRecord], json: bool) {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portcullis_core::{Clock, SystemClock};
-use portcullis_gateway::config::{Config, StoreConfig};
+use portcullis_gateway::config::{Config, Secret, StoreConfig};
 use portcullis_gateway::server::{self, Server, Surface};
 use portcullis_gateway::{Admin, Gateway, Observing, Parts};
 use portcullis_runtime::{Compiler, FailureMode, PluginManager, PluginSettings, PluginState, Runtime, RuntimeOptions};
 use portcullis_store::{
-    AccessGuard, Actor, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Retained, Store,
+    AccessGuard, Actor, CaptureKeys, Captures, Conversations, KeyCache, Ledger, LedgerOptions, MasterKey, Retained,
+    Store,
 };
 
 use crate::checkpoints::Checkpoints;
@@ -38,6 +39,7 @@ pub struct Running {
     keys: Arc<KeyCache>,
     access: AccessGuard,
     conversations: Conversations,
+    captures: Captures,
     server: Server,
     /// The admin API's own, where the operator wants one.
     admin: Option<Server>,
@@ -58,6 +60,7 @@ impl Running {
         let ledger = store.ledger(LedgerOptions::default()).await.context("the ledger")?;
         let checkpoints = Checkpoints::start(&store, &config).await.context("signing how far the ledger goes")?;
         let conversations = conversations(&store, &config)?;
+        let captures = captures(&store, &config)?;
         let address = listen.unwrap_or(config.server.listen);
         let administration = config.admin.clone();
         let master = Arc::new(stored::keyring(&config)?);
@@ -69,6 +72,7 @@ impl Running {
             access: access.clone(),
             ledger: ledger.clone(),
             conversations: conversations.clone(),
+            captures: captures.clone(),
             clock: Arc::new(SystemClock),
         };
         let gateway = Gateway::new(config, parts).map_err(anyhow::Error::msg)?;
@@ -89,6 +93,7 @@ impl Running {
             .await
             .with_context(|| format!("cannot listen on {address}"))?;
         tokio::spawn(trim(Arc::downgrade(&gateway)));
+        tokio::spawn(captures.clone().run());
         tokio::spawn(sweep(Arc::downgrade(&gateway)));
         tokio::spawn(portcullis_gateway::alerts::deliver(Arc::downgrade(&gateway), store.clone()));
         tokio::spawn(portcullis_gateway::feeds::run(Arc::downgrade(&gateway), store.clone()));
@@ -101,6 +106,7 @@ impl Running {
             keys,
             access,
             conversations,
+            captures,
             server,
             admin: apart,
             ledger,
@@ -147,6 +153,9 @@ impl Running {
         if let Err(error) = self.ledger.close().await {
             tracing::error!(%error, "the ledger was not written to its end; the next start does");
         }
+        if let Err(error) = self.captures.flush().await {
+            tracing::error!(%error, "captured content was not written");
+        }
         for outcome in [self.access.flush().await, self.keys.close().await] {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "what was left of accesses was not written");
@@ -178,6 +187,21 @@ fn conversations(store: &Store, config: &Config) -> Result<Conversations> {
         conversations.unlock().context("the key for conversations")?;
     }
     Ok(conversations)
+}
+
+/// What organisations have captured. Its key is made when there is something to be sealed with it.
+pub fn captures(store: &Store, config: &Config) -> Result<Captures> {
+    let given = |key: &Secret| MasterKey::given(key.expose());
+    let current = match &config.capture.key {
+        Some(key) => given(key).context("capture.key")?,
+        None => {
+            let mut path = config.store.path.clone().into_os_string();
+            path.push(".captures.key");
+            MasterKey::in_file(path)
+        }
+    };
+    let previous = config.capture.previous_keys.iter().map(given).collect::<Result<Vec<_>, _>>();
+    Ok(store.captures(CaptureKeys::new(current, previous.context("capture.previous_keys")?)))
 }
 
 /// An engine as the configuration wants it, which compiles in another process of this program.

@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod alerts;
 mod audit;
+mod capture;
 mod catalogue;
 mod connections;
 mod conversations;
@@ -38,6 +39,7 @@ pub use access::AdmissionConfig;
 pub use admin::AdminConfig;
 pub use alerts::AlertsConfig;
 pub use audit::{AuditConfig, AuditKeyConfig};
+pub use capture::CaptureConfig;
 pub use catalogue::{
     CatalogueConfig, CatalogueEntry, CatalogueFile, CataloguePrice, CatalogueQuality, CatalogueRates, CatalogueService,
     CatalogueTier, CatalogueUnit, overlaid,
@@ -103,6 +105,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Turns that requests can go on from.
     pub conversations: ConversationsConfig,
+    /// Prompts and answers, of organisations that want them kept.
+    pub capture: CaptureConfig,
     /// What things cost where the plugins' catalogues do not say.
     pub pricing: PricingConfig,
     /// Who is told when budgets are nearly or wholly used up.
@@ -163,6 +167,7 @@ impl Config {
             key.resolve(place, environment)?;
         }
         self.connections.check()?;
+        self.capture.resolve(environment)?;
         self.conversations.check()?;
         self.alerts.resolve(environment)?;
         export::resolve(&mut self.export, environment)?;

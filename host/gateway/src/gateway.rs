@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use portcullis_core::{Clock, Receipt};
 use portcullis_runtime::Plugin;
-use portcullis_store::{AccessCounters, AccessGuard, Conversations, KeyCache, Ledger};
+use portcullis_store::{AccessCounters, AccessGuard, Captures, Conversations, KeyCache, Ledger};
 
 use crate::catalog::HealthRegistry;
 use crate::config::Config;
@@ -30,6 +30,7 @@ pub struct Gateway {
     pub(crate) access: AccessGuard,
     pub(crate) ledger: Ledger,
     pub(crate) conversations: Conversations,
+    pub(crate) captures: Captures,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     /// Where the operator wants traces.
@@ -64,6 +65,7 @@ pub struct Parts {
     pub access: AccessGuard,
     pub ledger: Ledger,
     pub conversations: Conversations,
+    pub captures: Captures,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -89,6 +91,7 @@ impl Gateway {
             access: parts.access,
             ledger: parts.ledger,
             conversations: parts.conversations,
+            captures: parts.captures,
             clock: parts.clock,
             metrics: Metrics::default(),
             telemetry,
@@ -182,12 +185,18 @@ impl Gateway {
         }
     }
 
-    /// Deletes kept conversations that have expired, whether or not any are still kept. To be called every minute or so.
+    /// Deletes kept conversations and captured content that have expired, whether or not any are still kept. To be called every minute or
+    /// so.
     pub async fn sweep(&self) {
         match self.conversations.sweep().await {
             Ok(0) => {}
             Ok(turns) => tracing::info!(turns, "turns of conversations expired"),
             Err(error) => tracing::error!(%error, "expired conversations cannot be deleted"),
+        }
+        match self.captures.sweep().await {
+            Ok(0) => {}
+            Ok(requests) => tracing::info!(requests, "captured content expired"),
+            Err(error) => tracing::error!(%error, "captured content that has expired cannot be deleted"),
         }
     }
 

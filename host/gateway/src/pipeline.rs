@@ -5,6 +5,7 @@
 mod account;
 mod attempt;
 mod budget;
+mod capture;
 mod chat;
 mod continuation;
 mod exchange;

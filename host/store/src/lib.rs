@@ -8,6 +8,7 @@ mod actor;
 mod audit;
 pub mod backend;
 pub mod budgets;
+mod captures;
 pub mod chain;
 mod codec;
 mod connections;
@@ -37,6 +38,7 @@ mod usage;
 
 pub use actor::{Actor, ActorKind};
 pub use audit::{AuditEvent, AuditFilter, AuditPage, NewEvent};
+pub use captures::{CaptureKeys, CaptureRow, CapturedContent, CapturedPart, Captures, NewCapture};
 pub use chain::{Anchor, AuditKey, AuditKeySource, Checkpoint, PublicKey, Verification};
 pub use connections::{
     ConnectionEdit, ConnectionRecord, ConnectionSecret, Envelope, Keyring, NewConnection, OpenConnection,
@@ -46,8 +48,8 @@ pub use conversations::{Conversation, Conversations, NewTurn, Turn, TurnOwner, T
 pub use error::StoreError;
 pub use feeds::{EntryPlace, EntrySpan, Feed, Holder};
 pub use identity::{
-    CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation, OrganisationEdit,
-    RETENTION_DAYS, Team, TeamEdit, TokenRecord, TokenRefusal,
+    CAPTURE_DAYS, CreatedToken, Member, MemberEdit, NewMember, NewOrganisation, NewTeam, NewToken, Organisation,
+    OrganisationEdit, RETENTION_DAYS, Team, TeamEdit, TokenRecord, TokenRefusal,
 };
 pub use key_cache::{Cached, KeyCache};
 pub use keys::{

@@ -21,6 +21,9 @@ pub enum OrgAction {
         /// Days that its requests and receipts are kept, 7 to 365. Default: as the configuration says.
         #[arg(long, value_name = "DAYS")]
         retention_days: Option<u16>,
+        /// Keep what its requests ask and are answered for so many days, 1 to 365, encrypted and after the guards. Default: not at all.
+        #[arg(long, value_name = "DAYS")]
+        capture_days: Option<u16>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -53,6 +56,10 @@ pub enum OrgAction {
         /// Days that its requests and receipts are kept, 7 to 365, or `default` for as long as the configuration says.
         #[arg(long, value_name = "DAYS", value_parser = days)]
         retention_days: Option<Days>,
+        /// Keep what its requests ask and are answered for so many days, 1 to 365, encrypted and after the guards; `off` to keep no
+        /// more of it.
+        #[arg(long, value_name = "DAYS", value_parser = capture)]
+        capture_days: Option<Days>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -80,7 +87,7 @@ pub enum OrgAction {
     },
 }
 
-/// Days, or what the configuration says.
+/// Days, or a word for none.
 #[derive(Clone, Copy)]
 pub struct Days(Option<u16>);
 
@@ -91,12 +98,21 @@ fn days(text: &str) -> Result<Days, String> {
     }
 }
 
+fn capture(text: &str) -> Result<Days, String> {
+    match text {
+        "off" => Ok(Days(None)),
+        text => text.parse().map(|days| Days(Some(days))).map_err(|_| "a number of days, or `off`".to_owned()),
+    }
+}
+
 pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> {
     match action {
-        OrgAction::Create { name, policy, caps, retention_days, json } => {
+        OrgAction::Create { name, policy, caps, retention_days, capture_days, json } => {
             let mut policy = policy.policy();
             caps.apply(&mut policy);
-            let made = store.create_organisation(actor, NewOrganisation { name, policy, retention_days }).await?;
+            let made = store
+                .create_organisation(actor, NewOrganisation { name, policy, retention_days, capture_days })
+                .await?;
             done("created", made.id, &made.name, &as_json(&made), json);
         }
         OrgAction::List { json } => {
@@ -106,7 +122,7 @@ pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> 
             });
         }
         OrgAction::Show { org, json } => show(&as_json(&store.organisation(&org).await?), json),
-        OrgAction::Edit { org, name, policy, caps, any, retention_days, json } => {
+        OrgAction::Edit { org, name, policy, caps, any, retention_days, capture_days, json } => {
             let found = store.organisation(&org).await?;
             let mut changed = found.policy.clone();
             policy.apply(&mut changed);
@@ -116,6 +132,7 @@ pub async fn act(Desk { store, actor }: &Desk, action: OrgAction) -> Result<()> 
                 name,
                 policy: (changed != found.policy).then_some(changed),
                 retention_days: retention_days.map(|Days(days)| days),
+                capture_days: capture_days.map(|Days(days)| days),
             };
             let edited = store.edit_organisation(actor, found.id, edit).await?;
             done("edited", edited.id, &edited.name, &as_json(&edited), json);

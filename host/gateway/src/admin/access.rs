@@ -117,6 +117,8 @@ pub const RULES: &[Rule] = &[
     rule("GET",    "/requests",                              P::RequestsRead,        Listed),
     rule("GET",    "/requests/{request}",                    P::RequestsRead,        Named),
     rule("GET",    "/usage/export",                          P::UsageRead,           Listed),
+    rule("GET",    "/requests/{request}/content",            P::CapturesRead,        Named),
+    rule("DELETE", "/requests/{request}/content",            P::RecordsWrite,        Named),
     rule("GET",    "/audit-events",                          P::AuditRead,           Listed),
     rule("GET",    "/audit-events/export",                   P::AuditRead,           Listed),
     // Of no organisation in particular, and nothing of any.

@@ -41,12 +41,14 @@ struct View {
     version: u64,
     /// Days that its requests and receipts are kept; null for as long as the configuration says (`records.retention_days`).
     retention_days: Option<u16>,
+    /// Days that what its requests ask and are answered is kept, though no longer than their records; null for not at all.
+    capture_days: Option<u16>,
 }
 
 impl From<Organisation> for View {
     fn from(one: Organisation) -> Self {
-        let Organisation { id, name, policy, created_ms, suspended_ms, version, retention_days } = one;
-        View { id: id.to_string(), name, policy, created_ms, suspended_ms, version, retention_days }
+        let Organisation { id, name, policy, created_ms, suspended_ms, version, retention_days, capture_days } = one;
+        View { id: id.to_string(), name, policy, created_ms, suspended_ms, version, retention_days, capture_days }
     }
 }
 
@@ -60,6 +62,8 @@ struct New {
     policy: AccessPolicy,
     /// 7 to 365.
     retention_days: Option<u16>,
+    /// 1 to 365; by default prompts and answers are not kept.
+    capture_days: Option<u16>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -74,6 +78,10 @@ struct Edit {
     #[serde(default, deserialize_with = "patched")]
     #[schema(value_type = Option<u16>)]
     retention_days: Option<Option<u16>>,
+    /// 1 to 365; null to keep no more prompts and answers, where those that were stay for their time. It takes `records.write`.
+    #[serde(default, deserialize_with = "patched")]
+    #[schema(value_type = Option<u16>)]
+    capture_days: Option<Option<u16>>,
 }
 
 type Id = Path<OrganisationId>;
@@ -91,7 +99,12 @@ async fn list(State(api): State<Api>, call: Call, Asked(page): Asked<PageQuery>)
 #[utoipa::path(post, path = "/organisations", tag = "organisations", operation_id = "createOrganisation", request_body = New,
     responses((status = 201, body = View)))]
 async fn create(State(api): State<Api>, call: Call, Said(new): Said<New>) -> Result<Response, Problem> {
-    let new = NewOrganisation { name: new.name, policy: new.policy, retention_days: new.retention_days };
+    let new = NewOrganisation {
+        name: new.name,
+        policy: new.policy,
+        retention_days: new.retention_days,
+        capture_days: new.capture_days,
+    };
     Ok(created(Versioned(View::from(api.store.create_organisation(&call.actor, new).await?))))
 }
 
@@ -101,7 +114,7 @@ async fn show(State(api): State<Api>, Path(id): Id) -> Result<Versioned<View>, P
     Ok(Versioned(api.store.organisation(&id.to_string()).await?.into()))
 }
 
-/// Changes name, policy or how long records are kept. Its keys follow at once.
+/// Changes name, policy, how long records are kept, or whether prompts and answers are. Its keys follow at once.
 #[utoipa::path(patch, path = "/organisations/{organisation}", tag = "organisations", operation_id = "editOrganisation",
     params(("organisation" = String, Path, description = "org_…")), request_body = Edit, responses((status = 200, body = View)))]
 async fn edit(
@@ -111,7 +124,12 @@ async fn edit(
     version: IfMatch,
     Said(edit): Said<Edit>,
 ) -> Result<Versioned<View>, Problem> {
-    let edit = OrganisationEdit { name: edit.name, policy: edit.policy, retention_days: edit.retention_days };
+    let edit = OrganisationEdit {
+        name: edit.name,
+        policy: edit.policy,
+        retention_days: edit.retention_days,
+        capture_days: edit.capture_days,
+    };
     Ok(Versioned(api.store.edit_organisation_if(&call.actor, id, edit, version.expects(View::from)).await?.into()))
 }
 

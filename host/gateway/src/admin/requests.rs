@@ -2,9 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use portcullis_core::receipt::Tag;
 use portcullis_core::{KeyId, NanoUsd, RequestId};
-use portcullis_store::{RequestFilter, RequestRecord};
+use portcullis_store::{CapturedPart, RequestFilter, RequestRecord, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,7 +21,7 @@ use super::shapes::NameValue;
 use super::usage::Tokens;
 
 pub fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(content, forget))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -201,4 +204,67 @@ async fn show(State(api): State<Api>, Path(id): Path<RequestId>) -> Result<Json<
     // What the store keeps is JSON.
     let receipt = receipt.and_then(|receipt| serde_json::from_str(&receipt).ok());
     Ok(Json(WithReceipt { request: request.into(), receipt }))
+}
+
+/// What was captured of a request.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RequestContent)]
+struct Content {
+    /// The client's body as the guards left it.
+    request: Part,
+    /// What the client was sent, as the guards left it; of a stream its bytes. Null where nothing was, or nothing that is text.
+    answer: Option<Part>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CapturedPart)]
+struct Part {
+    /// Absent where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Instead of `text`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+    /// Bytes that it had.
+    length: u64,
+    /// Only its beginning was kept (`capture.request_bytes`, `capture.answer_bytes`).
+    cut: bool,
+}
+
+impl From<CapturedPart> for Part {
+    fn from(part: CapturedPart) -> Self {
+        let (length, cut) = (part.length, part.is_cut());
+        let (text, base64) = match part.into_text() {
+            Ok(text) => (Some(text), None),
+            Err(bytes) => (None, Some(STANDARD.encode(bytes))),
+        };
+        Part { text, base64, length, cut }
+    }
+}
+
+/// What a request said and was answered, where its organisation has it captured. Each reading stands in the audit trail.
+#[utoipa::path(get, path = "/requests/{request}/content", tag = "requests", operation_id = "showRequestContent",
+    params(("request" = String, Path, description = "req_…")), responses((status = 200, body = Content)))]
+async fn content(State(api): State<Api>, call: Call, Path(id): Path<RequestId>) -> Result<Json<Content>, Problem> {
+    let request = api.store.request(id).await?.ok_or_else(|| Problem::not_found("request"))?;
+    let found = match api.gateway.captures.read(&call.actor, &request).await {
+        Err(error @ (StoreError::Sealed | StoreError::Key(_) | StoreError::Path { .. })) => {
+            tracing::error!(request = %id, %error, "captured content cannot be opened");
+            return Err(Problem::unavailable("The key of this content"));
+        }
+        found => found?.ok_or_else(|| Problem::not_found("content"))?,
+    };
+    Ok(Json(Content { request: found.request.into(), answer: found.answer.map(Part::from) }))
+}
+
+/// Deletes what was captured of a request. Its record and receipt stay.
+#[utoipa::path(delete, path = "/requests/{request}/content", tag = "requests", operation_id = "deleteRequestContent",
+    params(("request" = String, Path, description = "req_…")), responses((status = 204)))]
+async fn forget(State(api): State<Api>, call: Call, Path(id): Path<RequestId>) -> Result<StatusCode, Problem> {
+    let request = api.store.request(id).await?.ok_or_else(|| Problem::not_found("request"))?;
+    if api.gateway.captures.delete(&call.actor, &request).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("content"))
+    }
 }

@@ -14,8 +14,8 @@ use portcullis_core::{
 use portcullis_runtime::{PluginManager, Runtime, RuntimeOptions};
 use portcullis_store::budgets::{Hold, LeaseWant, Leased, Mode, NewBudget, Period, Scope as BudgetScope};
 use portcullis_store::{
-    Actor, AuditFilter, AuditPage, Keyring, LedgerOptions, LockoutSettings, MasterKey, NewKey, NewMember, NewOrganisation,
-    NewTeam, NewToken, ReserveRequest, Store, StoreOptions,
+    Actor, AuditFilter, AuditPage, CaptureKeys, CapturedContent, CapturedPart, Keyring, LedgerOptions, LockoutSettings,
+    MasterKey, NewCapture, NewKey, NewMember, NewOrganisation, NewTeam, NewToken, ReserveRequest, Store, StoreOptions,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -81,6 +81,7 @@ async fn world() -> World {
         access: store.access_guard(LockoutSettings::default()).await.unwrap(),
         ledger: ledger.clone(),
         conversations: store.conversations(MasterKey::in_file(directory.path().join("key"))),
+        captures: store.captures(CaptureKeys::new(MasterKey::in_file(directory.path().join("captures")), Vec::new())),
         clock: Arc::new(SystemClock),
     };
     let gateway = Gateway::new(Config::parse(CONFIG, "test").unwrap(), parts).unwrap();
@@ -163,6 +164,10 @@ async fn world() -> World {
     let request = RequestId::new(1_780_000_000_000, &mut rand::rng());
     ledger.record(&receipt(request, key, first, Some(team))).unwrap();
     ledger.flush().await.unwrap();
+    let part = |bytes: &[u8], length| CapturedPart { bytes: bytes.to_vec(), length };
+    let content = CapturedContent { request: part(b"{}", 9), answer: Some(part(&[0xff, 1], 2)) };
+    assert!(gateway.captures.keep(NewCapture { id: request, organisation: first, expires_ms: u64::MAX >> 1, content }));
+    gateway.captures.flush().await.unwrap();
     let ids = HashMap::from([
         ("organisation", first.to_string()),
         ("team", team.to_string()),
@@ -509,6 +514,55 @@ async fn what_happened_is_found() {
     assert_eq!(world.get("/requests?tag=job:weekly").await.body["data"], json!([]));
     let one = world.get(&format!("/requests/{}", world.ids["request"])).await;
     assert_eq!(one.body["receipt"]["attempts"][0]["provider"], "one", "{}", one.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captured_content_is_for_few_and_each_reading_is_told() {
+    let world = world().await;
+    let [first, second] = world.organisations;
+    let path = format!("/requests/{}/content", world.ids["request"]);
+    for (role, scope, status) in [
+        (Role::Auditor, Scope::All, 403),
+        (Role::Developer, Scope::Team(first, world.team), 403),
+        (Role::TeamAdmin, Scope::Team(first, world.team), 403),
+        (Role::OrganisationAdmin, Scope::Organisation(second), 404),
+        (Role::OrganisationAdmin, Scope::Organisation(first), 200),
+    ] {
+        let token = world.token(role, scope).await;
+        assert_eq!(world.call("GET", &path, &token, None).await.status.as_u16(), status, "{role}");
+    }
+    let shown = world.get(&path).await.body;
+    assert_eq!(shown["request"], json!({"text": "{}", "length": 9, "cut": true}));
+    assert_eq!(shown["answer"], json!({"base64": "/wE=", "length": 2, "cut": false}));
+    let events = world.get("/audit-events?action=request.content.read").await.body;
+    assert_eq!(events["data"].as_array().unwrap().len(), 2);
+    assert_eq!(events["data"][0]["organisation"], first.to_string());
+    assert!(!world.get(&format!("/requests/{}", world.ids["request"])).await.text.contains("/wE="));
+    assert_eq!(world.call("DELETE", &path, &world.superadmin, None).await.status, 204);
+    assert_eq!(world.call("DELETE", &path, &world.superadmin, None).await.status, 404);
+    assert_eq!(world.get(&path).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_live_as_an_organisation_says() {
+    let world = world().await;
+    let path = format!("/organisations/{}", world.organisations[0]);
+    let edit = async |body: Value| world.call("PATCH", &path, &world.superadmin, Some(body)).await;
+    let shown = edit(json!({"retention_days": 30, "capture_days": 7})).await.body;
+    assert_eq!((&shown["retention_days"], &shown["capture_days"]), (&json!(30), &json!(7)));
+    let shown = edit(json!({"name": "one more"})).await.body;
+    assert_eq!((&shown["retention_days"], &shown["capture_days"]), (&json!(30), &json!(7)));
+    let shown = edit(json!({"retention_days": null, "capture_days": null})).await.body;
+    assert_eq!((&shown["retention_days"], &shown["capture_days"]), (&Value::Null, &Value::Null));
+    for wrong in [json!({"retention_days": 6}), json!({"capture_days": 366})] {
+        assert_eq!(edit(wrong).await.status, 422);
+    }
+    let found = world.get("/requests?cost_from=1&us_to=5&policy=allow&reason=x&correlation=y").await;
+    assert_eq!((found.status.as_u16(), &found.body["data"]), (200, &json!([])));
+    assert_eq!(
+        world.get("/requests?us_from=1000&us_to=1000&policy=allow").await.body["data"][0]["id"],
+        world.ids["request"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,4 +48,5 @@ pub struct Counts {
     pub swaps: ByCode,
     /// Records that were lost because the journal was full.
     pub lost_records: Count,
+    pub lost_captures: Count,
 }

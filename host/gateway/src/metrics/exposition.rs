@@ -244,6 +244,7 @@ fn seldom(metrics: &Metrics, families: &mut Vec<Family>) {
         plain("admin_calls", "Calls of the admin API", counts.admin_calls.get()),
         plain("connections", "Connections that clients opened", accepted),
         plain("records_lost", "Receipts that were not kept, the journal being full", counts.lost_records.get()),
+        plain("captures_lost", "Requests whose content was not captured, too much waiting", counts.lost_captures.get()),
         gauge("connections_open", "Connections of clients", accepted.saturating_sub(closed) as f64),
     ]);
 }

@@ -190,6 +190,7 @@ impl Exchange {
             self.facts.moved(&self.route, &inbound.body)?;
         }
         self.note_input(&inbound.body);
+        self.capture_request(&inbound);
         let offers = self.permitted_offers()?;
         let plan = self.plan(offers, &inbound.body)?;
         Ok((inbound, plan))

@@ -11,6 +11,7 @@ use portcullis_runtime::{Behalf, CallError, Plugin, Session};
 use portcullis_store::ActiveKey;
 
 use super::budget::Room;
+use super::capture::Capture;
 use super::continuation::{Asked, OpenTurn};
 use super::facts::Facts;
 use super::limits::Spent;
@@ -67,6 +68,8 @@ pub(crate) struct Exchange {
     pub subject: Option<Arc<policy::Subject>>,
     /// What the dialect's answers repeat of the request.
     pub(super) echo: Vec<types::Field>,
+    /// What was said so far, where the organisation wants it kept.
+    pub(super) capture: Option<Box<Capture>>,
     /// What will be kept of it.
     pub(super) turn: Option<OpenTurn>,
     /// What the answer is to say of the conversation that it is in.
@@ -133,6 +136,7 @@ impl Exchange {
         };
         gateway.metrics.begin(facts.stream);
         let trace = Trace::begin(&headers, &snapshot.config.telemetry, gateway.telemetry.is_some());
+        let capture = Capture::of(key.capture_days);
         Box::new(Exchange {
             gateway,
             snapshot,
@@ -154,6 +158,7 @@ impl Exchange {
             trace,
             subject: None,
             echo: Vec::new(),
+            capture,
             turn: None,
             asked: None,
             names_shared: None,

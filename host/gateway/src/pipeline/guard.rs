@@ -91,7 +91,10 @@ impl Exchange {
         };
         match plugin.settings().failure {
             FailureMode::Closed => Err(stop),
-            FailureMode::Open => Ok(None),
+            FailureMode::Open => {
+                self.capture_nothing();
+                Ok(None)
+            }
         }
     }
 

@@ -213,6 +213,7 @@ fn tags(own: &[types::Pair], added: &[types::Pair]) -> Vec<receipt::Tag> {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.enter(Outcome { status: 499, code: "client-gone", failure: None });
+        self.keep_captured();
     }
 }
 

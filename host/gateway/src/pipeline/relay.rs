@@ -63,6 +63,7 @@ pub(super) async fn answer(
     let status = head.status.as_u16();
     Attempted::Answered(match body {
         Collected::Text(bytes) => {
+            exchange.capture_answer(&bytes);
             exchange.record.first_byte = Some(exchange.started.elapsed());
             exchange.enter(Outcome { status, code: "ok", failure: None });
             response.map(|_| AnswerBody::whole(bytes))

@@ -171,6 +171,9 @@ impl AnswerStream {
                 self.clock.tell();
                 self.between_frames = out.ends_with(b"\n\n") || out.ends_with(b"\r\n\r\n");
                 self.exchange.record.first_byte.get_or_insert_with(|| self.exchange.started.elapsed());
+                if out != KEEP_ALIVE {
+                    self.exchange.capture_answer(&out);
+                }
                 let Some(turn) = &mut self.turn else { return Poll::Ready(Some(Ok(out))) };
                 match turn.pass(&mut self.exchange, out, self.ended) {
                     Passed::On(out) if out.is_empty() => continue,

@@ -71,6 +71,7 @@ pub(super) async fn answer(
     match finished {
         Ok(body) => {
             let body = exchange.as_asked(body);
+            exchange.capture_answer(body.as_bytes());
             exchange.keep_whole(&body).await;
             let mut response = answer::json(head.status, body.into_bytes());
             exchange.account_header(&running, &mut response);

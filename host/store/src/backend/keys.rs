@@ -29,6 +29,8 @@ pub struct Bounds {
     pub team: Option<AccessPolicy>,
     pub organisation_suspended_ms: Option<u64>,
     pub team_suspended_ms: Option<u64>,
+    pub retention_days: Option<u16>,
+    pub capture_days: Option<u16>,
 }
 
 pub trait KeyBackend: Send + Sync + 'static {

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod budgets;
+mod captures;
 mod chain;
 mod connections;
 mod conversations;
@@ -20,6 +21,7 @@ use std::pin::Pin;
 pub use access::AccessBackend;
 pub use audit::AuditBackend;
 pub use budgets::{BudgetBackend, BudgetNews, BudgetWatch};
+pub use captures::CaptureBackend;
 pub use chain::{ChainBackend, Examine, MakeCheckpoint, Turn};
 pub use connections::ConnectionBackend;
 pub use conversations::ConversationBackend;
@@ -40,6 +42,7 @@ pub trait Backend:
     AccessBackend
     + AuditBackend
     + BudgetBackend
+    + CaptureBackend
     + ChainBackend
     + ConnectionBackend
     + ConversationBackend
@@ -56,6 +59,7 @@ impl<T> Backend for T where
     T: AccessBackend
         + AuditBackend
         + BudgetBackend
+        + CaptureBackend
         + ChainBackend
         + ConnectionBackend
         + ConversationBackend

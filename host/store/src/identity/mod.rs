@@ -7,7 +7,7 @@ mod teams;
 mod tokens;
 
 pub use members::{Member, MemberEdit, NewMember};
-pub use organisations::{NewOrganisation, Organisation, OrganisationEdit, RETENTION_DAYS};
+pub use organisations::{CAPTURE_DAYS, NewOrganisation, Organisation, OrganisationEdit, RETENTION_DAYS};
 pub use teams::{NewTeam, Team, TeamEdit};
 pub use tokens::{CreatedToken, NewToken, TokenRecord, TokenRefusal};
 

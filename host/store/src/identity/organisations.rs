@@ -28,6 +28,10 @@ pub struct Organisation {
     /// How long its requests and receipts are kept; `None` for as long as the configuration says.
     #[serde(default)]
     pub retention_days: Option<u16>,
+    /// For how long what its requests ask and are answered is kept, but no longer than their records; `None`, as it begins: not at
+    /// all.
+    #[serde(default)]
+    pub capture_days: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,6 +39,7 @@ pub struct NewOrganisation {
     pub name: String,
     pub policy: AccessPolicy,
     pub retention_days: Option<u16>,
+    pub capture_days: Option<u16>,
 }
 
 /// What shall change; `None` stays.
@@ -44,19 +49,34 @@ pub struct OrganisationEdit {
     pub policy: Option<AccessPolicy>,
     /// It takes [`Permission::RecordsWrite`]. `Some(None)` for what the configuration says.
     pub retention_days: Option<Option<u16>>,
+    /// It takes [`Permission::RecordsWrite`]. What was captured stays for its time; `Some(None)` captures no more.
+    pub capture_days: Option<Option<u16>>,
 }
 
 /// Days that records may be kept.
 pub const RETENTION_DAYS: RangeInclusive<u16> = 7..=365;
 
+/// Days that prompts and answers may be kept.
+pub const CAPTURE_DAYS: RangeInclusive<u16> = 1..=365;
+
 /// # Errors
 /// [`StoreError::Invalid`] with a sentence.
-fn checked_retention(days: Option<u16>) -> Result<Option<u16>, StoreError> {
-    if days.is_some_and(|days| !RETENTION_DAYS.contains(&days)) {
-        let (least, most) = RETENTION_DAYS.into_inner();
-        return Err(StoreError::Invalid(format!("records are kept for {least} to {most} days")));
+fn checked_days(days: Option<u16>, range: RangeInclusive<u16>, what: &str) -> Result<Option<u16>, StoreError> {
+    let (least, most) = (*range.start(), *range.end());
+    match days {
+        Some(days) if !range.contains(&days) => {
+            Err(StoreError::Invalid(format!("{what} are kept for {least} to {most} days")))
+        }
+        days => Ok(days),
     }
-    Ok(days)
+}
+
+fn checked_retention(days: Option<u16>) -> Result<Option<u16>, StoreError> {
+    checked_days(days, RETENTION_DAYS, "records")
+}
+
+fn checked_capture(days: Option<u16>) -> Result<Option<u16>, StoreError> {
+    checked_days(days, CAPTURE_DAYS, "prompts and answers")
 }
 
 impl Store {
@@ -76,6 +96,7 @@ impl Store {
             suspended_ms: None,
             version: 1,
             retention_days: checked_retention(new.retention_days)?,
+            capture_days: checked_capture(new.capture_days)?,
         };
         let event = NewEvent::new(actor, now_ms, Some(organisation.id), "organisation.create", organisation.id)
             .changed(None, told(&organisation));
@@ -97,7 +118,7 @@ impl Store {
         found.ok_or(StoreError::NotFound { what: "organisation" })
     }
 
-    /// Changes name, policy or how long records are kept. Keys follow a policy as they follow their own changes.
+    /// Changes name, policy, how long records are kept, or whether prompts and answers are. Keys follow a policy as they follow their own changes.
     pub async fn edit_organisation(
         &self,
         actor: &Actor,
@@ -123,7 +144,8 @@ impl Store {
         }
         let name = edit.name.as_deref().map(checked_name).transpose()?;
         let retention_days = edit.retention_days.map(checked_retention).transpose()?;
-        if retention_days.is_some() {
+        let capture_days = edit.capture_days.map(checked_capture).transpose()?;
+        if retention_days.is_some() || capture_days.is_some() {
             actor.require(Permission::RecordsWrite, &Scope::Organisation(id))?;
         }
         let what = (Permission::OrganisationsEdit, "organisation.edit");
@@ -136,6 +158,9 @@ impl Store {
             }
             if let Some(days) = retention_days {
                 organisation.retention_days = days;
+            }
+            if let Some(days) = capture_days {
+                organisation.capture_days = days;
             }
         })
         .await
@@ -222,7 +247,10 @@ impl Store {
             }
             after.version += 1;
             let event = NewEvent::new(actor, now_ms, Some(id), action, id).changed(told(&before), told(&after));
-            let touches = before.policy != after.policy || before.suspended_ms != after.suspended_ms;
+            let records = |one: &Organisation| (one.retention_days, one.capture_days);
+            let touches = before.policy != after.policy
+                || before.suspended_ms != after.suspended_ms
+                || records(&before) != records(&after);
             if self.backend().update_organisation(&after, touches, &event).await? {
                 self.keys_changed(touches);
                 return Ok(after);

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use super::{KeyRecord, KeyRefusal};
-use crate::backend::StoredKey;
+use crate::backend::{Bounds, StoredKey};
 use crate::policy::EffectivePolicy;
 
 /// What is suspended, and with it the key.
@@ -31,6 +31,10 @@ pub struct ActiveKey {
     pub record: KeyRecord,
     pub policy: EffectivePolicy,
     pub suspension: Option<Suspension>,
+    /// Its organisation's; `None` where it says nothing.
+    pub retention_days: Option<u16>,
+    /// Its organisation's; `None` where nothing is captured.
+    pub capture_days: Option<u16>,
     pub revision: i64,
 }
 
@@ -58,7 +62,8 @@ impl From<StoredKey> for ActiveKey {
         } else {
             record.suspended_ms.map(|_| Suspension::Key)
         };
-        Self { record, policy, suspension, revision }
+        let Bounds { retention_days, capture_days, .. } = bounds;
+        Self { record, policy, suspension, retention_days, capture_days, revision }
     }
 }
 
@@ -90,7 +95,6 @@ mod tests {
     use portcullis_core::{Environment, KeyHash, KeyId, KeyPrefix, OrganisationId};
 
     use super::*;
-    use crate::backend::Bounds;
     use crate::keys::RequestDefaults;
     use crate::policy::{AccessPolicy, PolicyOrigin};
 

@@ -23,8 +23,8 @@ impl IdentityBackend for Postgres {
         call!(self, |session| {
             let mut transaction = session.begin().await?;
             sqlx::query(
-                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days, capture_days) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(uuid(organisation.id.as_bytes()))
             .bind(text(&organisation.name))
@@ -33,6 +33,7 @@ impl IdentityBackend for Postgres {
             .bind(organisation.suspended_ms.map(int))
             .bind(int(organisation.version))
             .bind(organisation.retention_days.map(i64::from))
+            .bind(organisation.capture_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?;
@@ -52,7 +53,7 @@ impl IdentityBackend for Postgres {
             let mut transaction = session.begin().await?;
             let id = uuid(organisation.id.as_bytes());
             let changed = sqlx::query(
-                "UPDATE organisations SET name = $1, policy = $2, suspended_ms = $3, version = $5, retention_days = $6 WHERE id = $4 \
+                "UPDATE organisations SET name = $1, policy = $2, suspended_ms = $3, version = $5, retention_days = $6, capture_days = $7 WHERE id = $4 \
                  AND version = $5 - 1",
             )
             .bind(text(&organisation.name))
@@ -61,6 +62,7 @@ impl IdentityBackend for Postgres {
             .bind(id)
             .bind(int(organisation.version))
             .bind(organisation.retention_days.map(i64::from))
+            .bind(organisation.capture_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?
@@ -285,6 +287,7 @@ fn organisation(row: &PgRow) -> Result<Organisation, StoreError> {
         suspended_ms: optional_time(row, "suspended_ms")?,
         version: uint(row.try_get("version")?, "version")?,
         retention_days: optional_days(row, "retention_days")?,
+        capture_days: optional_days(row, "capture_days")?,
     })
 }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, 
 use sqlx::{Connection, QueryBuilder, Row};
 
 use super::audit::append;
-use super::row::{id, optional_id, optional_time, uuid};
+use super::row::{id, optional_days, optional_id, optional_time, uuid};
 use super::{CALL, CONNECT, Postgres, prepare, within};
 use crate::audit::NewEvent;
 use crate::backend::{Answer, Bounds, BoxFuture, KeyBackend, KeyWatch, StoredKey};
@@ -34,7 +34,7 @@ macro_rules! select {
              expires_ms, revoked_ms, keys.suspended_ms, rotated_ms, previous_hash, previous_until_ms, keys.policy, tags, format, \
              metadata, revision, organisations.policy AS organisation_policy, \
              organisations.suspended_ms AS organisation_suspended_ms, teams.policy AS team_policy, \
-             teams.suspended_ms AS team_suspended_ms FROM keys \
+             teams.suspended_ms AS team_suspended_ms, organisations.retention_days, organisations.capture_days FROM keys \
              JOIN organisations ON organisations.id = keys.organisation_id LEFT JOIN teams ON teams.id = keys.team_id ",
             $rest
         )
@@ -318,6 +318,8 @@ fn stored(row: &PgRow) -> Result<StoredKey, StoreError> {
             team: team_policy.map(|text| from_json(text, "policy")).transpose()?,
             organisation_suspended_ms: optional_time(row, "organisation_suspended_ms")?,
             team_suspended_ms: optional_time(row, "team_suspended_ms")?,
+            retention_days: optional_days(row, "retention_days")?,
+            capture_days: optional_days(row, "capture_days")?,
         },
         record: KeyRecord {
             id: KeyId::from_bytes(id(row, "id")?),

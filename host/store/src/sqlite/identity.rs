@@ -22,7 +22,8 @@ impl IdentityBackend for Sqlite {
             let mut writer = self.writer.lock().await;
             let mut transaction = begin(&mut writer).await?;
             sqlx::query(
-                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO organisations (id, name, policy, created_ms, suspended_ms, version, retention_days, capture_days) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(organisation.id.as_bytes().to_vec())
             .bind(&organisation.name)
@@ -31,6 +32,7 @@ impl IdentityBackend for Sqlite {
             .bind(organisation.suspended_ms.map(int))
             .bind(int(organisation.version))
             .bind(organisation.retention_days.map(i64::from))
+            .bind(organisation.capture_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?;
@@ -51,7 +53,7 @@ impl IdentityBackend for Sqlite {
             let mut transaction = begin(&mut writer).await?;
             let id = organisation.id.as_bytes().to_vec();
             let changed = sqlx::query(
-                "UPDATE organisations SET name = ?1, policy = ?2, suspended_ms = ?3, version = ?5, retention_days = ?6 WHERE id = ?4 \
+                "UPDATE organisations SET name = ?1, policy = ?2, suspended_ms = ?3, version = ?5, retention_days = ?6, capture_days = ?7 WHERE id = ?4 \
                  AND version = ?5 - 1",
             )
             .bind(&organisation.name)
@@ -60,6 +62,7 @@ impl IdentityBackend for Sqlite {
             .bind(&id)
             .bind(int(organisation.version))
             .bind(organisation.retention_days.map(i64::from))
+            .bind(organisation.capture_days.map(i64::from))
             .execute(&mut *transaction)
             .await
             .map_err(|error| StoreError::of_write(error, "organisation"))?
@@ -285,6 +288,7 @@ fn organisation(row: &SqliteRow) -> Result<Organisation, StoreError> {
         suspended_ms: optional_time(row, "suspended_ms")?,
         version: uint(row.try_get("version")?, "version")?,
         retention_days: optional_days(row, "retention_days")?,
+        capture_days: optional_days(row, "capture_days")?,
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, QueryBuilder, Row, SqliteConnection};
 
 use super::audit::append;
-use super::row::{optional_id, optional_time};
+use super::row::{optional_days, optional_id, optional_time};
 use super::{Sqlite, begin};
 use crate::audit::NewEvent;
 use crate::backend::{Answer, Bounds, KeyBackend, KeyWatch, StoredKey};
@@ -32,7 +32,7 @@ macro_rules! select {
              expires_ms, revoked_ms, keys.suspended_ms, rotated_ms, previous_hash, previous_until_ms, keys.policy, tags, format, \
              metadata, revision, organisations.policy AS organisation_policy, \
              organisations.suspended_ms AS organisation_suspended_ms, teams.policy AS team_policy, \
-             teams.suspended_ms AS team_suspended_ms FROM keys \
+             teams.suspended_ms AS team_suspended_ms, organisations.retention_days, organisations.capture_days FROM keys \
              JOIN organisations ON organisations.id = keys.organisation_id LEFT JOIN teams ON teams.id = keys.team_id ",
             $rest
         )
@@ -344,6 +344,8 @@ fn stored(row: &SqliteRow) -> Result<StoredKey, StoreError> {
             team: team_policy.map(|text| from_json(text, "policy")).transpose()?,
             organisation_suspended_ms: optional_time(row, "organisation_suspended_ms")?,
             team_suspended_ms: optional_time(row, "team_suspended_ms")?,
+            retention_days: optional_days(row, "retention_days")?,
+            capture_days: optional_days(row, "capture_days")?,
         },
         record: KeyRecord {
             id: KeyId::from_bytes(id(row.try_get("id")?, "key id")?),

@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 mod audit;
 mod budgets;
+mod captures;
 mod chain;
 mod connections;
 mod conversations;

@@ -35,7 +35,7 @@ pub async fn organisations_and_teams_live(backend: Arc<dyn Backend>) {
     let (store, clock) = store(&backend);
     assert_eq!(store.organisation("default").await.unwrap().id, OrganisationId::DEFAULT);
     let policy = AccessPolicy { max_tier: Some("pro".into()), max_key_days: Some(90), ..Default::default() };
-    let new = NewOrganisation { name: " Ångström & \"co\" ".into(), policy: policy.clone(), retention_days: None };
+    let new = NewOrganisation { name: " Ångström & \"co\" ".into(), policy: policy.clone(), ..Default::default() };
     let made = store.create_organisation(&cli(), new).await.unwrap();
     assert_eq!((made.name.as_str(), &made.policy, made.version), ("Ångström & \"co\"", &policy, 1));
     assert_eq!(store.organisation("Ångström & \"co\"").await.unwrap(), made);
