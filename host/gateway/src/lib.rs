@@ -8,6 +8,7 @@ mod access;
 mod admin;
 pub mod alerts;
 mod answer;
+mod attribution;
 mod auth;
 mod catalog;
 mod client_address;

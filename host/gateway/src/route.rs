@@ -11,6 +11,7 @@ use portcullis_wire::framing::Framing;
 use portcullis_wire::json::{Condition, Pattern, PatternSet, Pointer};
 use portcullis_wire::texts::TextMap;
 
+use crate::attribution::Places;
 use crate::continuation::Continuation;
 use crate::conversation::ConversationMap;
 use crate::endpoint::open_header;
@@ -78,6 +79,8 @@ pub struct Route {
     pub continuation: Option<Continuation>,
     /// Headers that decoding is shown.
     pub headers: Vec<HeaderName>,
+    /// Where requests say whom they are for.
+    pub(crate) attribution: Places,
 }
 
 /// One segment of a path template: literal text around at most one parameter.
@@ -278,6 +281,7 @@ impl Route {
                 .iter()
                 .map(|name| open_header(name).map_err(|why| problem("header", &why)))
                 .collect::<Result<_, _>>()?,
+            attribution: Places::of(&route.extra).map_err(|why| problem("extra", &why))?,
         })
     }
 

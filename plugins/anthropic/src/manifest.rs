@@ -7,7 +7,7 @@ use portcullis_anthropic_messages::{COUNT, FORMAT, catalogue};
 pub fn manifest() -> Manifest {
     Manifest {
         access: Access::WRITE,
-        routes: vec![chat_route(), count_route(), models_route()],
+        routes: vec![chat_route().user_at("/metadata/user_id"), count_route(), models_route()],
         endpoints: vec![chat_endpoint(), count_endpoint()],
         models: catalogue::models(),
         suggestion: Some(Suggestion {

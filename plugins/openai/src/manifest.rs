@@ -18,10 +18,15 @@ pub const SHARED_OBJECTS: &str = "shared-objects";
 pub fn manifest() -> Manifest {
     let summary = "OpenAI Chat Completions and Responses: clients that speak them, and providers that do";
     Manifest {
-        routes: [chat_route(), responses::manifest::route(), responses::manifest::count_route(), models_route()]
-            .into_iter()
-            .chain(operations::routes())
-            .collect(),
+        routes: [
+            attributed(chat_route()),
+            attributed(responses::manifest::route()),
+            responses::manifest::count_route(),
+            models_route(),
+        ]
+        .into_iter()
+        .chain(operations::routes())
+        .collect(),
         endpoints: [endpoint::chat(FORMAT), responses::manifest::endpoint(answer_headers())]
             .into_iter()
             .chain([responses::manifest::count_endpoint(answer_headers())])
@@ -35,6 +40,12 @@ pub fn manifest() -> Manifest {
         }),
         ..Manifest::new("openai", env!("CARGO_PKG_VERSION"), summary)
     }
+}
+
+/// Both protocols say alike who asks and what for
+/// (<https://platform.openai.com/docs/api-reference/chat/create>: `user`, `safety_identifier`, `metadata`).
+fn attributed(route: Route) -> Route {
+    route.user_at("/user").user_at("/safety_identifier").tags_at("/metadata")
 }
 
 fn chat_route() -> Route {

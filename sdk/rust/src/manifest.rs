@@ -16,7 +16,7 @@ pub use crate::bindings::base::exports::portcullis::plugin::plugin::{
     ModelPlace, Need, Price, Quality, Rates, Route, ServiceRates, Stages, Suggestion, TextKind, TextMap, Tier,
     UnitRate, UsageFlag,
 };
-use crate::ir::{Condition, Test};
+use crate::ir::{Condition, Field, Test};
 
 impl Manifest {
     /// A manifest that asks for nothing and offers nothing: a start for struct update syntax. The name must be that of the
@@ -82,6 +82,23 @@ impl Route {
             headers: Vec::new(),
             extra: Vec::new(),
         }
+    }
+
+    /// With a place where requests say which person they are for. Of several the first that holds a text is taken.
+    #[must_use]
+    pub fn user_at(self, pointer: &str) -> Self {
+        self.attributed("user", pointer)
+    }
+
+    /// With an object whose texts mark a request for usage and budgets.
+    #[must_use]
+    pub fn tags_at(self, pointer: &str) -> Self {
+        self.attributed("tags", pointer)
+    }
+
+    fn attributed(mut self, name: &str, pointer: &str) -> Self {
+        self.extra.push(Field { name: name.to_owned(), value: crate::json::quote(pointer) });
+        self
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod account;
 mod admin_api;
+mod attribution;
 mod budgets;
 mod capture;
 mod catalogue;

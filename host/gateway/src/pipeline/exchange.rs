@@ -109,13 +109,15 @@ impl Exchange {
             development: snapshot.config.server.development,
             extra: Vec::new(),
         };
+        let own = key.tags.iter().map(|tag| types::Pair { name: tag.name.clone(), value: tag.value.clone() }).collect();
+        let (user, tags) = facts.attribution.clone().complete(&headers, own);
         let caller = Arc::new(types::Caller {
             key_id: key.id.to_string(),
             organisation: key.organisation.to_string(),
             team: key.team.as_ref().map(ToString::to_string),
-            user: None,
+            user,
             environment: key.environment.as_str().to_owned(),
-            tags: key.tags.iter().map(|tag| types::Pair { name: tag.name.clone(), value: tag.value.clone() }).collect(),
+            tags,
             region: None,
         });
         let behalf = Behalf::new(&caller.organisation, &caller.key_id, &context.request_id);

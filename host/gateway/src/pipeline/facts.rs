@@ -9,6 +9,7 @@ use portcullis_wire::json::{self, Pointer, TopLevel};
 use sha2::{Digest, Sha256};
 
 use super::payload::Payload;
+use crate::attribution::Attribution;
 use crate::route::{Place, Route};
 
 /// Bytes of text that make about one token in English; the estimate errs to the high side for other scripts.
@@ -39,6 +40,7 @@ pub(crate) struct Facts {
     pub reencode: bool,
     /// See `seed` of the contract's context.
     pub seed: u64,
+    pub attribution: Attribution,
 }
 
 impl Facts {
@@ -89,6 +91,7 @@ impl Facts {
             needs,
             reencode: reencode(route, &top, body),
             seed: seed(key_id, route, body, &top),
+            attribution: route.attribution.read(|at| in_body(at).map(|range| &body[range])),
         })
     }
 }
@@ -117,6 +120,7 @@ impl Facts {
             Place::Always => true,
             Place::Absent | Place::Path(_) | Place::Body(_) => false,
         };
+        let user = route.attribution.form_field().map_or(Ok(None), |name| payload.value(name))?;
         let (files, rest) = payload.lengths();
         let input_bytes = rest + files / FILE_BYTES_PER_TEXT_BYTE;
         Ok(Facts {
@@ -131,6 +135,7 @@ impl Facts {
             needs: Vec::new(),
             reencode: false,
             seed: seed_of(key_id, ""),
+            attribution: Attribution::of_user(user),
         })
     }
 
@@ -156,6 +161,7 @@ impl Facts {
             needs: Vec::new(),
             reencode: false,
             seed: 0,
+            attribution: Attribution::default(),
         }
     }
 

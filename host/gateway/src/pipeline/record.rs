@@ -150,7 +150,7 @@ impl Exchange {
                 key_id: self.key.id,
                 organisation: self.key.organisation,
                 team: self.key.team,
-                user: None,
+                user: self.caller.user.clone(),
                 environment: self.key.environment,
             },
             operation: self.route.operation.clone(),

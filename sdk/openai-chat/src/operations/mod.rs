@@ -175,7 +175,7 @@ impl Operation {
         if self.name == "completions" {
             route.output_limit = list(&["/max_tokens"]);
         }
-        route
+        route.user_at("/user")
     }
 
     fn endpoint(&self) -> Endpoint {
