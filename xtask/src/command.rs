@@ -11,6 +11,14 @@ use anyhow::{Context, Result, ensure};
 pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
+    // What the cargo that runs this says of this package. Build scripts of others (ring's) look at variables of these names, and everything
+    // above them would be compiled anew whenever a build by hand follows one from here.
+    let ours = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| ours.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
