@@ -81,7 +81,9 @@ async fn respond(
         Ok(key) => key,
         Err(Unadmitted { failure, code }) => {
             tracing::info!(request_id = %request_id, %address, code, "a request was not authenticated");
-            return head.fail(found.dialect.as_ref(), &failure.into());
+            // That it cannot be known whose the key is, is nobody's upstream's doing.
+            let status = (failure.kind == FailureKind::Unavailable).then_some(StatusCode::SERVICE_UNAVAILABLE);
+            return head.fail(found.dialect.as_ref(), &Refusal { status, ..failure.into() });
         }
     };
     // What a key's requests ask for can lead elsewhere.

@@ -75,7 +75,7 @@ async fn captured(gateway: &Gateway, client: &Client) {
 }
 
 async fn ask(client: &Client, stream: bool) -> Answer {
-    let prompt = format!("{SAID}: {CANARY}, says ada@example.org");
+    let prompt = format!("{SAID}: {CANARY}, says ada@moat.example");
     client.post("/v1/chat/completions", chat("same/demo", &prompt, stream).to_string()).await.ok()
 }
 
@@ -133,7 +133,7 @@ async fn what_is_kept_is_what_the_guards_passed_and_encrypted() {
     let mut bytes = Vec::new();
     bytes_of(gateway.config_path().parent().unwrap(), &mut bytes);
     assert!(bytes.len() > 100_000, "the files were read");
-    for text in [SAID, CANARY, "the password is", "ada@example.org"] {
+    for text in [SAID, CANARY, "the password is", "ada@moat.example"] {
         assert!(!holds(&bytes, text), "{text} stands in a file");
     }
     let receipt = client.receipt(&ask(&client, false).await.id()).await.to_string();
@@ -195,6 +195,9 @@ async fn what_was_kept_outlives_the_process() {
     let gateway = gateway.kill_and_restart().await;
     let client = Client { address: gateway.address, ..client };
     assert!(content(&gateway, &client, &id).await.is_some());
+    // The gateway signs now and then: here it is asked to.
+    let signed = gateway.run(&["audit", "checkpoint"]).await;
+    assert!(signed.status.success(), "{signed:?}");
     let verified = gateway.run(&["audit", "verify"]).await;
     assert!(verified.status.success(), "{verified:?}");
 }

@@ -151,6 +151,7 @@ async fn a_dead_gateways_slice_comes_back_with_it() {
     let id = budget(&gateways[0], limit).await;
     let clients = clients(&gateways).await;
     clients[2].post("/v1/chat/completions", body()).await.ok();
+    eventually("it is written", async || number(&gateways[0], &id, "spent_nano").await == INPUT + OUTPUT).await;
     let leased = number(&gateways[0], &id, "leased_nano").await;
     assert!(leased > 0, "it holds a slice for the requests to come");
     let dead = gateways.pop().expect("three").kill().await;

@@ -30,6 +30,9 @@ async fn retention_is_set_and_kept_to() {
     assert_eq!(json_of(&gateway, &["request", "show", &id]).await["id"], id);
     let back = json_of(&gateway, &["org", "edit", "default", "--retention-days", "default", "--json"]).await;
     assert_eq!(back["retention_days"], Value::Null);
+    // The gateway signs now and then: here it is asked to.
+    let signed = gateway.run(&["audit", "checkpoint"]).await;
+    assert!(signed.status.success(), "{signed:?}");
     let verified = gateway.run(&["audit", "verify"]).await;
     assert!(verified.status.success(), "{verified:?}");
 }

@@ -386,7 +386,6 @@ async fn edit(
 ) -> Result<Response, Problem> {
     let (id, keys) = (stored_id(&api, &id)?, unlocked(&api).await?);
     let before = api.store.open_connection(&call.actor, keys, &id).await?;
-    version.check(&before.record.to_json())?;
     let settings = edit.settings.map(|changes| {
         let mut settings = before.record.settings.clone();
         for (name, value) in changes {
@@ -408,7 +407,10 @@ async fn edit(
         secret,
     };
     check(&api, &edit.over(&before.record, 0), edit.secret.as_ref().unwrap_or(&before.secret))?;
-    Ok(shown(&api, api.store.edit_connection(&call.actor, keys, &id, &edit).await?))
+    let expected = version.expects(|record: ConnectionRecord| record.to_json());
+    // The settings were merged into those that were read.
+    let as_read = |record: &ConnectionRecord| expected(record) && record.settings == before.record.settings;
+    Ok(shown(&api, api.store.edit_connection_if(&call.actor, keys, &id, &edit, as_read).await?))
 }
 
 /// Deletes a connection with its credential.

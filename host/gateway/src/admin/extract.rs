@@ -200,17 +200,6 @@ impl IfMatch {
     }
 }
 
-impl IfMatch {
-    /// The same at once, for what is changed where no store can ask.
-    ///
-    /// # Errors
-    /// Where the edit is of another version than the one that is there.
-    #[allow(dead_code)]
-    pub fn check(&self, shown: &impl Serialize) -> Result<(), Problem> {
-        if self.clone().expects(|()| shown)(&()) { Ok(()) } else { Err(Problem::changed()) }
-    }
-}
-
 /// Whether `If-Match` has a tag, or any will do.
 fn names(wanted: &HeaderValue, current: &HeaderValue) -> bool {
     let (wanted, current) = (wanted.to_str().unwrap_or(""), current.to_str().unwrap_or(""));

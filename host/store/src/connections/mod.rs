@@ -245,8 +245,26 @@ impl Store {
         id_or_name: &str,
         edit: &ConnectionEdit,
     ) -> Result<ConnectionRecord, StoreError> {
+        self.edit_connection_if(actor, keys, id_or_name, edit, |_| true).await
+    }
+
+    /// The same, where the connection is as expected when it is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where it is not.
+    pub async fn edit_connection_if(
+        &self,
+        actor: &Actor,
+        keys: &Keyring,
+        id_or_name: &str,
+        edit: &ConnectionEdit,
+        expected: impl Fn(&ConnectionRecord) -> bool,
+    ) -> Result<ConnectionRecord, StoreError> {
         let now_ms = self.clock().now_ms();
         self.changed(actor, id_or_name, "connection.edit", now_ms, |stored| {
+            if !expected(&stored.record) {
+                return Err(StoreError::Changed { what: "connection" });
+            }
             let after = edit.over(&stored.record, now_ms);
             let before = std::mem::replace(&mut stored.record, after);
             let record = &mut stored.record;
