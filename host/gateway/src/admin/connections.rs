@@ -94,7 +94,7 @@ struct All {
 /// The key itself, or an object for schemes that need several words: `access_key_id`, `secret_access_key` and perhaps `session_token` for
 /// `aws-sigv4`; `tenant`, `client_id` and `client_secret` for `azure-entra`.
 #[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a credential is a text, or an object of several")]
 #[schema(as = ConnectionCredential)]
 enum Credential {
     Key(String),

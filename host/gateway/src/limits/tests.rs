@@ -1,3 +1,5 @@
+//! Limits by a clock that stands where it is put: sliding windows, requests at once, what is set aside and settled, and what all that costs.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
