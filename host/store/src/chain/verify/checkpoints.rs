@@ -56,7 +56,11 @@ pub(super) fn verify(
         return Err(fault(number + 1, what).into());
     }
     if !signers.trusted_signed {
-        let what = if number == 0 { "there is none" } else { "none is signed by a trusted key" };
+        let what = if number == 0 {
+            "there is none: nothing was signed yet, or all were deleted"
+        } else {
+            "none is signed by a trusted key"
+        };
         return Err(Fault::new("checkpoints", what).into());
     }
     Ok(())
